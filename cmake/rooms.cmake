@@ -1,0 +1,46 @@
+# The house: each room is a folder of src/ and one static library. A room may include itself and the rooms
+# listed for it, which all lie on lower floors (tests/house checks every #include against this table).
+# PACKAGES lists the outside headers a room may use; a package written as `file:package` is allowed in that
+# one file only.
+#
+#   fathom_room(<name> FLOOR <n> [INCLUDES <rooms>...] [PACKAGES <packages>...] [LINK <targets>...])
+#
+# Every *.cc of the folder (and one level below) belongs to the room, every *_test.cc to its test program
+# <name>_test, so that no source file can be forgotten.
+function(fathom_room name)
+  cmake_parse_arguments(ROOM "" "FLOOR" "INCLUDES;PACKAGES;LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc
+       ${CMAKE_SOURCE_DIR}/src/${name}/*/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$|/cli/main\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  add_library(fathom_${name} STATIC ${sources})
+  target_include_directories(fathom_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  list(TRANSFORM ROOM_INCLUDES PREPEND fathom_ OUTPUT_VARIABLE room_targets)
+  target_link_libraries(fathom_${name} PUBLIC ${room_targets} ${ROOM_LINK})
+  set_target_properties(fathom_${name} PROPERTIES LINKER_LANGUAGE CXX)
+  if(FATHOM_BUILD_TESTS AND tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE fathom_${name} GTest::gtest_main)
+    target_compile_definitions(${name}_test PRIVATE FATHOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    gtest_discover_tests(${name}_test PROPERTIES LABELS fast DISCOVERY_TIMEOUT 60)
+  endif()
+endfunction()
+
+fathom_room(base FLOOR 0
+  PACKAGES fmt log.cc:spdlog json.cc:nlohmann topology.cc:hwloc
+  LINK fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json PkgConfig::HWLOC Threads::Threads)
+fathom_room(text FLOOR 1 INCLUDES base)
+fathom_room(numerics FLOOR 1 INCLUDES base)
+fathom_room(tokenizer FLOOR 2 INCLUDES base text PACKAGES pcre2 LINK PkgConfig::PCRE2)
+fathom_room(tensor FLOOR 2 INCLUDES base numerics)
+fathom_room(chat FLOOR 3 INCLUDES base text tokenizer)
+fathom_room(kernels FLOOR 3 INCLUDES base numerics tensor)
+fathom_room(checkpoint FLOOR 3 INCLUDES base numerics tensor)
+fathom_room(model FLOOR 4 INCLUDES base numerics tensor kernels checkpoint)
+fathom_room(sampling FLOOR 4 INCLUDES base numerics tensor kernels)
+fathom_room(engine FLOOR 6 INCLUDES base tensor model sampling)
+fathom_room(cli FLOOR 8
+  INCLUDES base text numerics tokenizer tensor chat kernels checkpoint model sampling engine
+  PACKAGES CLI11 line_editor.cc:libedit
+  LINK CLI11::CLI11 PkgConfig::EDIT)

@@ -1,0 +1,48 @@
+// A fixed set of threads that share loops. Work is handed out in chunks from one atomic counter, so
+// a preempted thread delays its current chunk and nothing else. Results must not depend on who ran
+// a chunk: a kernel computes each output element whole, in one chunk.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "base/function_ref.h"
+
+namespace fathom {
+
+class ThreadPool {
+ public:
+  // `threads` >= 1 counts the caller. 0 means one per physical core available to the process.
+  explicit ThreadPool(int threads = 0);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  // Calls body(begin, end, thread) on ranges that cover [0, count), each `grain` long except the
+  // last; `thread` in [0, threads()) is unique among calls that run at once. Returns when all are
+  // done. Not reentrant: one loop at a time, from the thread that owns the pool. Allocates nothing.
+  void ParallelFor(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t, int)> body);
+
+ private:
+  struct Loop {
+    FunctionRef<void(int64_t, int64_t, int)>* body = nullptr;
+    int64_t count = 0;
+    int64_t grain = 1;
+  };
+
+  void Work(int thread);
+  void RunChunks(int thread);
+
+  Loop loop_;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<uint32_t> generation_{0};  // raised to start a loop
+  alignas(64) std::atomic<uint32_t> running_{0};     // workers not yet done with it
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+}  // namespace fathom

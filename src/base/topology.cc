@@ -1,0 +1,33 @@
+#include "base/topology.h"
+
+#include <hwloc.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace fathom {
+
+int PhysicalCores() {
+  hwloc_topology_t topology;
+  if (hwloc_topology_init(&topology) != 0) return 1;
+  int cores = 1;
+  if (hwloc_topology_load(topology) == 0) {
+    hwloc_cpuset_t allowed = hwloc_bitmap_alloc();
+    if (hwloc_get_cpubind(topology, allowed, HWLOC_CPUBIND_PROCESS) != 0)
+      hwloc_bitmap_copy(allowed, hwloc_topology_get_allowed_cpuset(topology));
+    int found = 0;
+    for (hwloc_obj_t core = nullptr;
+         (core = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_CORE, core)) != nullptr;)
+      found += hwloc_bitmap_intersects(core->cpuset, allowed) ? 1 : 0;
+    cores = std::max(found, 1);
+    hwloc_bitmap_free(allowed);
+  }
+  hwloc_topology_destroy(topology);
+  return cores;
+}
+
+int64_t MemoryBytes() {
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
+}
+
+}  // namespace fathom

@@ -1,0 +1,13 @@
+// The program's commands, one file each. A Register function declares the command's options on
+// `app` and, when the command is chosen, runs it from the CLI11 callback and leaves its exit status
+// in `exit_code`. Results go to stdout, progress and complaints to stderr; 0 is success, 1 a failed
+// job or comparison, 2 unusable arguments or input.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace fathom::cli {
+
+void RegisterTokenize(CLI::App& app, int& exit_code);
+
+}  // namespace fathom::cli

@@ -1,0 +1,14 @@
+// fathom: the program. Declares the commands and hands over to the chosen one.
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{"fathom runs DeepSeek-V4 models from their original checkpoints."};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "fathom 0.1.0");
+  app.footer("Example: fathom run -p \"What is 23+45?\" --think max");
+  int exit_code = 0;
+  CLI11_PARSE(app, argc, argv);
+  return exit_code;
+}
