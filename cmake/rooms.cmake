@@ -7,7 +7,10 @@
 #
 # Every *.cc of the folder (and one level below) belongs to the room, every *_test.cc to its test program
 # <name>_test, so that no source file can be forgotten.
+#
+# FATHOM_ROOMS collects the names of all of them.
 function(fathom_room name)
+  set(FATHOM_ROOMS ${FATHOM_ROOMS} ${name} PARENT_SCOPE)
   cmake_parse_arguments(ROOM "" "FLOOR" "INCLUDES;PACKAGES;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc
        ${CMAKE_SOURCE_DIR}/src/${name}/*/*.cc)
@@ -21,9 +24,10 @@ function(fathom_room name)
   set_target_properties(fathom_${name} PROPERTIES LINKER_LANGUAGE CXX)
   if(FATHOM_BUILD_TESTS AND tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE fathom_${name} GTest::gtest_main)
+    target_link_libraries(${name}_test PRIVATE fathom_${name} GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE FATHOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    gtest_discover_tests(${name}_test PROPERTIES LABELS fast DISCOVERY_TIMEOUT 60)
+    gtest_discover_tests(${name}_test TEST_PREFIX "${FATHOM_TEST_PREFIX}" DISCOVERY_TIMEOUT 60
+                         PROPERTIES LABELS fast)
   endif()
 endfunction()
 
@@ -32,15 +36,31 @@ fathom_room(base FLOOR 0
   LINK fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json PkgConfig::HWLOC Threads::Threads)
 fathom_room(text FLOOR 1 INCLUDES base)
 fathom_room(numerics FLOOR 1 INCLUDES base)
-fathom_room(tokenizer FLOOR 2 INCLUDES base text PACKAGES pcre2 LINK PkgConfig::PCRE2)
+fathom_room(tokenizer FLOOR 2 INCLUDES base text PACKAGES fmt pcre2 LINK PkgConfig::PCRE2)
 fathom_room(tensor FLOOR 2 INCLUDES base numerics)
-fathom_room(chat FLOOR 3 INCLUDES base text tokenizer)
+fathom_room(chat FLOOR 3 INCLUDES base text tokenizer PACKAGES fmt)
 fathom_room(kernels FLOOR 3 INCLUDES base numerics tensor)
-fathom_room(checkpoint FLOOR 3 INCLUDES base numerics tensor)
-fathom_room(model FLOOR 4 INCLUDES base numerics tensor kernels checkpoint)
+fathom_room(checkpoint FLOOR 3 INCLUDES base numerics tensor PACKAGES fmt)
+fathom_room(model FLOOR 4 INCLUDES base numerics tensor kernels checkpoint PACKAGES fmt)
 fathom_room(sampling FLOOR 4 INCLUDES base numerics tensor kernels)
-fathom_room(engine FLOOR 6 INCLUDES base tensor model sampling)
+fathom_room(engine FLOOR 6 INCLUDES base numerics tensor kernels model sampling PACKAGES fmt)
+fathom_room(verify FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
 fathom_room(cli FLOOR 8
-  INCLUDES base text numerics tokenizer tensor chat kernels checkpoint model sampling engine
-  PACKAGES CLI11 line_editor.cc:libedit
+  INCLUDES base text numerics tokenizer tensor chat kernels checkpoint model sampling engine verify
+  PACKAGES fmt CLI11 line_editor.cc:libedit
   LINK CLI11::CLI11 PkgConfig::EDIT)
+
+# Files compiled for one instruction set; which one runs is decided at run time (kernels/context.h). What they
+# define is static or named by the instruction set, so that the linker cannot hand their code to other files.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set_source_files_properties(src/kernels/cpu/avx2_attention.cc src/kernels/cpu/avx2_dot.cc PROPERTIES
+    COMPILE_OPTIONS "-mavx2;-mfma")
+  set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_dot.cc PROPERTIES
+    COMPILE_OPTIONS
+    "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
+  # g++ 12 warns about the undefined operands inside its own avx512fintrin.h (its bug 105593).
+endif()
+
+# Not vectorised, on purpose: see the head of the file.
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/reference/attention.cc PROPERTIES
+  COMPILE_OPTIONS -fno-tree-vectorize)

@@ -8,10 +8,22 @@
 namespace fathom {
 namespace {
 
+// What was read, fit for a message: the parser quotes it raw, and it may be long or no text at all.
+std::string Shown(std::string_view text) {
+  constexpr size_t kShownBytesMax = 200;
+  std::string out(text.substr(0, kShownBytesMax));
+  for (char& c : out)
+    if (c < ' ' || c > '~') c = '?';
+  if (text.size() > kShownBytesMax) out += "...";
+  return out;
+}
+
 // Builds a Json from nlohmann's SAX events, which (unlike its DOM) hand over number literals as
 // read.
 class Builder : public nlohmann::json_sax<nlohmann::json> {
  public:
+  explicit Builder(RepeatedNames repeated_names) : repeated_names_(repeated_names) {}
+
   bool null() override { return Put(Json()); }
   bool boolean(bool value) override { return Put(Json(value)); }
   bool number_integer(number_integer_t value) override { return Put(Json(int64_t{value})); }
@@ -35,7 +47,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     std::string_view what = e.what();
     if (const size_t bracket = what.find("] "); bracket != what.npos)
       what.remove_prefix(bracket + 2);
-    error_ = fmt::format("not valid JSON at byte {}: {}", position, what);
+    error_ = fmt::format("not valid JSON at byte {}: {}", position, Shown(what));
     return false;
   }
 
@@ -78,12 +90,16 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     const auto [place, is_new] = level.places.try_emplace(level.name, object.size());
     if (is_new) {
       object.emplace_back(std::move(level.name), std::move(value));
+    } else if (repeated_names_ == RepeatedNames::kRefuse) {
+      error_ = fmt::format("JSON object with the repeated name \"{}\"", Shown(level.name));
+      return false;
     } else {
       object[place->second].second = std::move(value);
     }
     return true;
   }
 
+  RepeatedNames repeated_names_;
   std::vector<Level> open_;
   Json root_;
   std::string error_;
@@ -183,8 +199,11 @@ const char* Json::KindName() const {
   return kNames[value_.index()];
 }
 
-Result<Json> ParseJson(std::string_view text) {
-  Builder builder;
+Result<Json> ParseJson(std::string_view text, RepeatedNames repeated_names) {
+  // The parser takes a NUL for the end of its input; none is allowed anywhere in JSON.
+  if (const size_t nul = text.find('\0'); nul != text.npos)
+    return Error{fmt::format("not valid JSON at byte {}: found a NUL", nul)};
+  Builder builder(repeated_names);
   // Errors arrive through parse_error; what is thrown beyond that would be out of memory.
   nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   return std::move(builder).Take();

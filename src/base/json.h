@@ -77,8 +77,12 @@ class Json {
 // Deeper nesting than this is refused: nobody means it, and destructors recurse.
 inline constexpr int kJsonDepthMax = 256;
 
-// Strict parse of the whole text. A repeated name keeps its first position and its last value.
-Result<Json> ParseJson(std::string_view text);
+// What a repeated name in an object means: keep its first position and its last value, or an error.
+enum class RepeatedNames { kLastWins, kRefuse };
+
+// Strict parse of the whole text.
+Result<Json> ParseJson(std::string_view text,
+                       RepeatedNames repeated_names = RepeatedNames::kLastWins);
 
 struct JsonStyle {
   std::string_view item_separator = ",";

@@ -17,6 +17,29 @@ TEST(Json, RefusesWhatIsNotJson) {
     EXPECT_FALSE(ParseJson(text).ok()) << text;
 }
 
+TEST(Json, RefusesRepeatedNamesWhenAsked) {
+  const auto json = ParseJson(R"({"a": {"b": 1, "c": 2, "b": 3}})", RepeatedNames::kRefuse);
+  ASSERT_FALSE(json.ok());
+  EXPECT_EQ(json.error().message, "JSON object with the repeated name \"b\"");
+  EXPECT_TRUE(
+      ParseJson(R"({"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}]})", RepeatedNames::kRefuse).ok());
+}
+
+TEST(Json, ComplaintsStayShortAndPrintable) {
+  for (const std::string& text :
+       {"[" + std::string(100'000, '1') + "x", "\"\n\xff" + std::string(100'000, 'a')}) {
+    const std::string message = ParseJson(text).error().message;
+    EXPECT_LT(message.size(), 300u);
+    for (const char c : message) EXPECT_TRUE(c >= ' ' && c <= '~') << message;
+  }
+}
+
+TEST(Json, TakesNoNulForTheEnd) {
+  EXPECT_FALSE(ParseJson(std::string_view("null\0", 5)).ok());
+  EXPECT_FALSE(ParseJson(std::string_view("[1]\0garbage", 11)).ok());
+  EXPECT_FALSE(ParseJson(std::string_view("\"a\0b\"", 5)).ok());
+}
+
 TEST(Json, RefusesDeepNesting) {
   const std::string open(kJsonDepthMax, '['), close(kJsonDepthMax, ']');
   EXPECT_TRUE(ParseJson(open + close).ok());

@@ -8,6 +8,12 @@
 
 namespace fathom::cli {
 
+void RegisterRun(CLI::App& app, int& exit_code);
 void RegisterTokenize(CLI::App& app, int& exit_code);
+void RegisterEncode(CLI::App& app, int& exit_code);
+void RegisterParse(CLI::App& app, int& exit_code);
+void RegisterInspect(CLI::App& app, int& exit_code);
+void RegisterSynth(CLI::App& app, int& exit_code);
+void RegisterVerify(CLI::App& app, int& exit_code);
 
 }  // namespace fathom::cli

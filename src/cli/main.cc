@@ -9,6 +9,13 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "fathom 0.1.0");
   app.footer("Example: fathom run -p \"What is 23+45?\" --think max");
   int exit_code = 0;
+  fathom::cli::RegisterRun(app, exit_code);
+  fathom::cli::RegisterTokenize(app, exit_code);
+  fathom::cli::RegisterEncode(app, exit_code);
+  fathom::cli::RegisterParse(app, exit_code);
+  fathom::cli::RegisterInspect(app, exit_code);
+  fathom::cli::RegisterSynth(app, exit_code);
+  fathom::cli::RegisterVerify(app, exit_code);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -74,6 +74,7 @@ struct QuantView {
       nullptr;  // E8M0; kFp8: [ceil(rows/128), ceil(cols/128)]; kFp4: [rows, ceil(cols/32)]
   int64_t rows = 0;
   int64_t cols = 0;
+  int64_t row_offset = 0;  // kFp8: rows that the first one lies below the top of its scale block
 
   int64_t row_bytes() const {
     switch (format) {
@@ -96,12 +97,11 @@ struct QuantView {
   // Bytes of values and scales together.
   int64_t bytes() const {
     int64_t n = rows * row_bytes();
-    if (format == Format::kFp8) n += (rows + kFp8Block - 1) / kFp8Block * scale_cols();
+    if (format == Format::kFp8) n += (row_offset + rows + kFp8Block - 1) / kFp8Block * scale_cols();
     if (format == Format::kFp4) n += rows * scale_cols();
     return n;
   }
-  // Output rows [begin, begin + count). For kFp8 `begin` must be a multiple of 128 unless the whole
-  // matrix is one block high; see SliceRows.
+  // Output rows [begin, begin + count).
   QuantView SliceRows(int64_t begin, int64_t count) const;
 };
 

@@ -1,0 +1,57 @@
+#include "cli/model_options.h"
+
+#include "cli/default_model.h"
+
+namespace fathom::cli {
+
+void ModelOptions::AddTo(CLI::App& command) {
+  command.add_option("-m,--model", dir, "Model folder (default: the bundled model)");
+  command
+      .add_option("--threads", threads, "Threads to compute with (default: one per physical core)")
+      ->check(CLI::Range(1, 4096));
+  command.add_option("--chunk", chunk_tokens, "Prompt tokens per pass")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      .add_option("--context", context_tokens,
+                  "Tokens of prompt and answer together (default: max_position_embeddings of the "
+                  "model)")
+      ->check(CLI::PositiveNumber);
+  command
+      .add_option("--path", path, "Kernels to compute with. All give the same results, bit for bit")
+      ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512"}))
+      ->capture_default_str();
+  command
+      .add_option("--numerics", numerics,
+                  "official: rounded where the reference rounds. pure: not rounded at all")
+      ->check(CLI::IsMember({"official", "pure"}))
+      ->capture_default_str();
+}
+
+Result<std::string> ModelOptions::Directory() const {
+  if (!dir.empty()) return dir;
+  return DefaultModelDir();
+}
+
+Result<kernels::Path> ModelOptions::ChosenPath() const {
+  if (path == "auto") return kernels::BestPath();
+  const auto chosen = kernels::ParsePath(path);
+  if (!chosen || !kernels::IsAvailable(*chosen))
+    return Error{"--path " + path + ": this machine cannot run it"};
+  return *chosen;
+}
+
+numerics::Mode ModelOptions::mode() const {
+  return numerics == "pure" ? numerics::Mode::kPure : numerics::Mode::kOfficial;
+}
+
+Result<engine::SessionOptions> ModelOptions::Session() const {
+  FATHOM_TRY(const kernels::Path chosen, ChosenPath());
+  return engine::SessionOptions{.threads = threads,
+                                .chunk_tokens = chunk_tokens,
+                                .path = chosen,
+                                .mode = mode(),
+                                .capacity_tokens = context_tokens};
+}
+
+}  // namespace fathom::cli

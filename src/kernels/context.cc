@@ -1,0 +1,74 @@
+#include "kernels/context.h"
+
+#include <algorithm>
+
+#include "numerics/flush.h"
+
+namespace fathom::kernels {
+
+std::string_view Name(Path path) {
+  switch (path) {
+    case Path::kReference:
+      return "reference";
+    case Path::kAvx2:
+      return "avx2";
+    case Path::kAvx512:
+      return "avx512";
+  }
+  return "";
+}
+
+std::optional<Path> ParsePath(std::string_view name) {
+  for (const Path path : {Path::kReference, Path::kAvx2, Path::kAvx512})
+    if (Name(path) == name) return path;
+  return std::nullopt;
+}
+
+bool IsAvailable(Path path) {
+  if (path == Path::kReference) return true;
+#if defined(__x86_64__)
+  if (path == Path::kAvx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+Path BestPath() {
+  if (IsAvailable(Path::kAvx512)) return Path::kAvx512;
+  if (IsAvailable(Path::kAvx2)) return Path::kAvx2;
+  return Path::kReference;
+}
+
+std::byte* Workspace::GetBytes(Slot slot, int64_t bytes) {
+  tensor::RawBuffer& buffer = buffers_[slot];
+  if (buffer.bytes() < bytes) buffer = tensor::RawBuffer(bytes);
+  return buffer.data();
+}
+
+int64_t Workspace::bytes() const {
+  int64_t sum = 0;
+  for (const tensor::RawBuffer& buffer : buffers_) sum += buffer.bytes();
+  return sum;
+}
+
+void ParallelFor(const Context& ctx, int64_t count, int64_t grain,
+                 FunctionRef<void(int64_t, int64_t, int)> body) {
+  ctx.pool.ParallelFor(count, grain, [&](int64_t begin, int64_t end, int thread) {
+    const numerics::FlushSubnormals flush;
+    body(begin, end, thread);
+  });
+}
+
+void ForRows(const Context& ctx, int64_t count, int64_t row_cost, FunctionRef<void(int64_t)> body) {
+  // About 10 us of scalar work per chunk, several times the cost of handing it out.
+  constexpr int64_t kChunkElements = 16384;
+  const int64_t grain = std::max<int64_t>(1, kChunkElements / std::max<int64_t>(1, row_cost));
+  ParallelFor(ctx, count, grain, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) body(i);
+  });
+}
+
+}  // namespace fathom::kernels

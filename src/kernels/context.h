@@ -1,0 +1,82 @@
+// What every kernel is given besides its operands: threads, the instruction-set path, the rounding
+// mode and scratch memory. A kernel's result depends on none of them but the mode: all paths and
+// thread counts give the same bits.
+//
+// How that is kept: each output element has one summation order (stated at each door), written once
+// in kernels/reference/ and repeated by every path; where BF16 pairs are multiplied (BF16 products,
+// attention, index scores) each step is one fused multiply-add, which is what vdpbf16ps computes,
+// and everywhere else products and sums are rounded one by one; subnormals are flushed to zero
+// inside kernels, because vdpbf16ps does so. The one freedom left is the payload of a NaN.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/function_ref.h"
+#include "base/thread_pool.h"
+#include "numerics/mode.h"
+#include "tensor/buffer.h"
+
+namespace fathom::kernels {
+
+enum class Path {
+  kReference,  // plain scalar C++, the definition of every result
+  kAvx2,       // AVX2 and FMA
+  kAvx512,     // AVX-512 F/BW/VL/DQ/VBMI and BF16
+};
+
+// "reference", "avx2", "avx512".
+std::string_view Name(Path path);
+std::optional<Path> ParsePath(std::string_view name);
+bool IsAvailable(Path path);
+// The fastest one this machine can run.
+Path BestPath();
+
+// Scratch memory by purpose; grows when a larger request than ever before comes and never shrinks,
+// so a steady state allocates nothing. One kernel call at a time uses it.
+class Workspace {
+ public:
+  enum Slot : int {
+    kPackedInput,   // activations in the lane order of the weight format
+    kPackedRows,    // pointers to them
+    kPackedHidden,  // the same for the down projections of experts
+    kHiddenRows,
+    kHidden,       // SwiGLU outputs
+    kPartial,      // per-thread partial outputs
+    kRouting,      // slots by expert
+    kRowPointers,  // gathered attention rows, per thread
+    kScores,       // attention and index scores, per thread
+    kMixes,        // hyper-connection products
+    kSlotCount,
+  };
+
+  template <typename T>
+  T* Get(Slot slot, int64_t count) {
+    return reinterpret_cast<T*>(GetBytes(slot, count * static_cast<int64_t>(sizeof(T))));
+  }
+  // Bytes held at present.
+  int64_t bytes() const;
+
+ private:
+  std::byte* GetBytes(Slot slot, int64_t bytes);
+  tensor::RawBuffer buffers_[kSlotCount];
+};
+
+struct Context {
+  ThreadPool& pool;
+  Workspace& workspace;
+  Path path;
+  numerics::Mode mode;
+};
+
+// pool.ParallelFor with subnormals flushed in the body.
+void ParallelFor(const Context& ctx, int64_t count, int64_t grain,
+                 FunctionRef<void(int64_t, int64_t, int)> body);
+
+// Work on `count` independent rows of `row_cost` elements each: chunks large enough to be worth
+// handing to another thread.
+void ForRows(const Context& ctx, int64_t count, int64_t row_cost, FunctionRef<void(int64_t)> body);
+
+}  // namespace fathom::kernels

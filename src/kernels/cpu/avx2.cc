@@ -1,0 +1,13 @@
+// The table of the AVX2 path.
+#include "kernels/cpu/avx2.h"
+
+#if defined(__x86_64__)
+
+namespace fathom::kernels {
+
+const PathOps kAvx2Ops = {cpu::DotBF16Avx2, cpu::DotF32Avx2, cpu::AttendAvx2, cpu::IndexScoresAvx2,
+                          16};
+
+}  // namespace fathom::kernels
+
+#endif

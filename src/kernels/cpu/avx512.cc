@@ -1,0 +1,14 @@
+// The table of the AVX-512 path.
+#include "kernels/cpu/avx512.h"
+
+#if defined(__x86_64__)
+
+namespace fathom::kernels {
+
+// Four vectors of heads share each row value that is fetched, but two already hide the latencies.
+const PathOps kAvx512Ops = {cpu::DotBF16Avx512, cpu::DotF32Avx512, cpu::AttendAvx512,
+                            cpu::IndexScoresAvx512, 32};
+
+}  // namespace fathom::kernels
+
+#endif

@@ -1,0 +1,13 @@
+// The operations of the AVX-512 path, one file each.
+#pragma once
+
+#include "kernels/paths.h"
+
+namespace fathom::kernels::cpu {
+
+void DotBF16Avx512(const DotTask& task, const uint16_t* const* x);
+void DotF32Avx512(const DotTask& task, const float* const* x);
+void AttendAvx512(const AttentionTask& task);
+void IndexScoresAvx512(const IndexTask& task);
+
+}  // namespace fathom::kernels::cpu

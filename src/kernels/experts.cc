@@ -1,0 +1,235 @@
+#include "kernels/experts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kernels/pack.h"
+#include "kernels/paths.h"
+#include "numerics/functions.h"
+
+namespace fathom::kernels {
+namespace {
+
+// Which (token, weight) pairs each expert of this call works on. A "slot" is one such pair; slots
+// are sorted by expert and, within an expert, by token.
+struct Plan {
+  int64_t slots = 0;
+  int64_t active = 0;         // experts with at least one slot
+  int32_t* expert = nullptr;  // [active]
+  int32_t* begin = nullptr;   // [active + 1]: slots of active expert i
+  int32_t* token = nullptr;   // [slots]
+  float* weight = nullptr;    // [slots]
+  int64_t slots_max = 0;      // of one expert
+};
+
+Plan MakePlan(MatrixView<const int32_t> experts_TA, MatrixView<const float> weights_TA,
+              int64_t experts, const Context& ctx) {
+  Plan plan;
+  plan.slots = experts_TA.rows * experts_TA.cols;
+  int32_t* memory =
+      ctx.workspace.Get<int32_t>(Workspace::kRouting, 3 * (experts + 1) + 2 * plan.slots);
+  plan.expert = memory;
+  plan.begin = memory + experts + 1;
+  int32_t* next = memory + 2 * (experts + 1);  // slots of each expert, then its next free slot
+  plan.token = memory + 3 * (experts + 1);
+  plan.weight = reinterpret_cast<float*>(plan.token + plan.slots);
+  std::fill_n(next, experts + 1, 0);
+  for (int64_t t = 0; t < experts_TA.rows; ++t) {
+    for (const int32_t e : experts_TA.row_span(t)) {
+      FATHOM_CHECK(e >= 0 && e < experts);
+      ++next[e];
+    }
+  }
+  int32_t slot = 0;
+  for (int64_t e = 0; e < experts; ++e) {
+    const int32_t count = next[e];
+    next[e] = slot;
+    if (count == 0) continue;
+    plan.expert[plan.active] = static_cast<int32_t>(e);
+    plan.begin[plan.active++] = slot;
+    plan.slots_max = std::max<int64_t>(plan.slots_max, count);
+    slot += count;
+  }
+  plan.begin[plan.active] = slot;
+  for (int64_t t = 0; t < experts_TA.rows; ++t) {
+    for (int64_t a = 0; a < experts_TA.cols; ++a) {
+      const int32_t place = next[experts_TA.row(t)[a]]++;
+      plan.token[place] = static_cast<int32_t>(t);
+      plan.weight[place] = weights_TA.row(t)[a];
+    }
+  }
+  return plan;
+}
+
+Plan EveryToken(int64_t tokens, const Context& ctx) {
+  Plan plan;
+  plan.slots = plan.slots_max = tokens;
+  plan.active = 1;
+  int32_t* memory = ctx.workspace.Get<int32_t>(Workspace::kRouting, 4 + 2 * tokens);
+  plan.expert = memory;
+  plan.begin = memory + 1;
+  plan.token = memory + 4;
+  plan.weight = reinterpret_cast<float*>(plan.token + tokens);
+  plan.expert[0] = 0;
+  plan.begin[0] = 0;
+  plan.begin[1] = static_cast<int32_t>(tokens);
+  std::iota(plan.token, plan.token + tokens, 0);
+  std::fill_n(plan.weight, tokens, 1.0f);
+  return plan;
+}
+
+// Row pointers of one expert's slots, taken from the packed rows of all tokens. Lives in `memory`.
+PackedInput RowsOf(const PackedInput& all, const int32_t* tokens, int64_t count,
+                   const void** memory) {
+  for (int64_t i = 0; i < count; ++i)
+    memory[i] = all.bf16 != nullptr ? static_cast<const void*>(all.bf16[tokens[i]])
+                                    : static_cast<const void*>(all.f32[tokens[i]]);
+  if (all.bf16 != nullptr) return {reinterpret_cast<const uint16_t* const*>(memory), nullptr};
+  return {nullptr, reinterpret_cast<const float* const*>(memory)};
+}
+
+PackedInput Offset(const PackedInput& all, int64_t slot) {
+  if (all.bf16 != nullptr) return {all.bf16 + slot, nullptr};
+  return {nullptr, all.f32 + slot};
+}
+
+// hidden [slots, F] <- SwiGlu(w1 x, w3 x) * weight.
+void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> experts,
+                   const Plan& plan, float limit, Activation activation, MatrixView<float> hidden,
+                   const Context& ctx) {
+  const QuantView& shape = experts[0].w1;
+  const PackedInput x = PackInput(x_TD, shape.format, activation, Workspace::kPackedInput, ctx);
+  const int64_t rows = std::min(RowsPerChunk(shape), shape.rows);
+  const int64_t chunks = (shape.rows + rows - 1) / rows;
+  const int64_t partial_floats = 2 * plan.slots_max * rows;
+  float* partials =
+      ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
+  const void** pointers =
+      ctx.workspace.Get<const void*>(Workspace::kRowPointers, plan.slots_max * ctx.pool.threads());
+  const bool round = ctx.mode == numerics::Mode::kOfficial;
+  ParallelFor(ctx, plan.active * chunks, 1, [&](int64_t item, int64_t, int thread) {
+    const int64_t i = item / chunks, begin = item % chunks * rows;
+    const int64_t end = std::min(begin + rows, shape.rows), width = end - begin;
+    const int64_t slot = plan.begin[i], count = plan.begin[i + 1] - slot;
+    const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
+    const PackedInput mine =
+        RowsOf(x, plan.token + slot, count, pointers + thread * plan.slots_max);
+    float* gate = partials + thread * partial_floats;
+    float* up = gate + count * width;
+    mine.Dot({expert.w1, begin, end, count, gate, width}, ctx);
+    mine.Dot({expert.w3, begin, end, count, up, width}, ctx);
+    for (int64_t s = 0; s < count; ++s) {
+      float* out = hidden.row(slot + s) + begin;
+      for (int64_t o = 0; o < width; ++o) {
+        float g = gate[s * width + o], u = up[s * width + o];
+        if (round) g = numerics::RoundToBF16(g), u = numerics::RoundToBF16(u);
+        out[o] = SwiGlu(g, u, limit, plan.weight[slot + s], ctx.mode);
+      }
+    }
+  });
+}
+
+// y[t] = sum of w2 hidden over the token's slots, experts ascending.
+void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView> experts,
+                     const Plan& plan, Activation activation, MatrixView<float> y_TD,
+                     const Context& ctx) {
+  const QuantView& shape = experts[0].w2;
+  const PackedInput x = PackInput(hidden, shape.format, activation, Workspace::kPackedHidden, ctx);
+  // A chunk passes through all active experts, so that their outputs are added in order by one
+  // thread.
+  const int64_t rows =
+      std::min(std::max<int64_t>(RowsPerChunk(shape) / plan.active, 16), shape.rows);
+  const int64_t partial_floats = plan.slots_max * rows;
+  float* partials =
+      ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
+  const bool round = ctx.mode == numerics::Mode::kOfficial;
+  ParallelFor(ctx, shape.rows, rows, [&](int64_t begin, int64_t end, int thread) {
+    const int64_t width = end - begin;
+    float* partial = partials + thread * partial_floats;
+    for (int64_t t = 0; t < y_TD.rows; ++t) std::fill_n(y_TD.row(t) + begin, width, 0.0f);
+    for (int64_t i = 0; i < plan.active; ++i) {
+      const int64_t slot = plan.begin[i], count = plan.begin[i + 1] - slot;
+      const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
+      Offset(x, slot).Dot({expert.w2, begin, end, count, partial, width}, ctx);
+      for (int64_t s = 0; s < count; ++s) {
+        float* y = y_TD.row(plan.token[slot + s]) + begin;
+        const float* out = partial + s * width;
+        for (int64_t o = 0; o < width; ++o) y[o] += round ? numerics::RoundToBF16(out[o]) : out[o];
+      }
+    }
+  });
+}
+
+void RunExperts(MatrixView<const float> x_TD, std::span<const ExpertView> experts, const Plan& plan,
+                float limit, Activation activation, MatrixView<float> y_TD, const Context& ctx) {
+  const int64_t width = experts[0].w1.rows;
+  const MatrixView<float> hidden(ctx.workspace.Get<float>(Workspace::kHidden, plan.slots * width),
+                                 plan.slots, width);
+  UpProjections(x_TD, experts, plan, limit, activation, hidden, ctx);
+  DownProjections(hidden, experts, plan, activation, y_TD, ctx);
+}
+
+}  // namespace
+
+void GateScores(MatrixView<float> logits_TE, const Context& ctx) {
+  ForRows(ctx, logits_TE.rows, logits_TE.cols * 32, [&](int64_t t) {
+    for (float& value : logits_TE.row_span(t)) value = std::sqrt(numerics::Softplus(value));
+  });
+}
+
+void SelectExperts(std::span<const float> scores_E, std::span<const float> bias_E,
+                   std::span<int32_t> experts_A) {
+  // Few are picked of few hundred: each pick is one pass, in order of (score + bias, lower id).
+  const auto value = [&](size_t e) { return scores_E[e] + bias_E[e]; };
+  for (size_t a = 0; a < experts_A.size(); ++a) {
+    int32_t best = -1;
+    for (size_t e = 0; e < scores_E.size(); ++e) {
+      const bool is_taken =
+          std::find(experts_A.begin(), experts_A.begin() + static_cast<int64_t>(a),
+                    static_cast<int32_t>(e)) != experts_A.begin() + static_cast<int64_t>(a);
+      if (!is_taken && (best < 0 || value(e) > value(static_cast<size_t>(best))))
+        best = static_cast<int32_t>(e);
+    }
+    experts_A[a] = best;
+  }
+  std::sort(experts_A.begin(), experts_A.end());
+}
+
+void RoutingWeights(std::span<const float> scores_E, std::span<const int32_t> experts_A,
+                    float route_scale, std::span<float> weights_A) {
+  float sum = 0;
+  for (const int32_t e : experts_A) sum += scores_E[static_cast<size_t>(e)];
+  for (size_t a = 0; a < experts_A.size(); ++a) {
+    const float score = scores_E[static_cast<size_t>(experts_A[a])];
+    weights_A[a] = sum > 0 ? score / sum * route_scale : 0.0f;
+  }
+}
+
+float SwiGlu(float gate, float up, float limit, float weight, numerics::Mode mode) {
+  if (limit > 0) {
+    gate = std::min(gate, limit);
+    up = std::clamp(up, -limit, limit);
+  }
+  return numerics::Round(numerics::Silu(gate) * up * weight, mode);
+}
+
+void RoutedExperts(MatrixView<const float> x_TD, MatrixView<const int32_t> experts_TA,
+                   MatrixView<const float> weights_TA, std::span<const ExpertView> experts,
+                   float swiglu_limit, MatrixView<float> y_TD, const Context& ctx,
+                   Activation activation) {
+  FATHOM_CHECK_EQ(experts_TA.rows, x_TD.rows);
+  FATHOM_CHECK_EQ(weights_TA.cols, experts_TA.cols);
+  FATHOM_CHECK_EQ(y_TD.rows, x_TD.rows);
+  if (x_TD.rows == 0) return;
+  const Plan plan = MakePlan(experts_TA, weights_TA, std::ssize(experts), ctx);
+  RunExperts(x_TD, experts, plan, swiglu_limit, activation, y_TD, ctx);
+}
+
+void SharedExpert(MatrixView<const float> x_TD, const ExpertView& expert, float swiglu_limit,
+                  MatrixView<float> y_TD, const Context& ctx, Activation activation) {
+  if (x_TD.rows == 0) return;
+  RunExperts(x_TD, {&expert, 1}, EveryToken(x_TD.rows, ctx), swiglu_limit, activation, y_TD, ctx);
+}
+
+}  // namespace fathom::kernels

@@ -1,0 +1,182 @@
+// Matrix products through their door: many rows at once are each row alone, on every path and with
+// every number of threads; and the sums lie within a derived distance of the exact ones.
+#include "kernels/linear.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/kernel_testing.h"
+#include "kernels/reference/decode.h"
+#include "numerics/blocks.h"
+
+namespace fathom::kernels {
+namespace {
+
+using numerics::Mode;
+using tensor::Format;
+using testing::Random;
+using testing::SameBits;
+using testing::TestContext;
+using testing::Values;
+
+constexpr Format kFormats[] = {Format::kF32, Format::kBF16, Format::kFp8, Format::kFp4};
+
+// x [T, K] with rows padded to a longer stride.
+struct Input {
+  std::vector<float> memory;
+  MatrixView<const float> view;
+};
+Input RandomInput(int64_t rows, int64_t cols, Random& random) {
+  Input x;
+  const int64_t stride = cols + 5;
+  x.memory = testing::RandomFloats(rows * stride, Values::kOrdinary, true, random);
+  x.view = {x.memory.data(), rows, cols, stride};
+  return x;
+}
+
+std::vector<float> Multiply(MatrixView<const float> x, const QuantView& w, Activation activation,
+                            Output output, const Context& ctx) {
+  const int64_t stride = w.rows + 2;
+  std::vector<float> y(static_cast<size_t>(x.rows * stride), -7.0f);
+  Linear(x, w, activation, output, {y.data(), x.rows, w.rows, stride}, ctx);
+  return y;
+}
+
+TEST(Linear, ManyRowsAtOnceAreEachRowAlone) {
+  Random random(1);
+  for (const Format format : kFormats) {
+    const Activation activation =
+        format == Format::kF32 ? Activation::kF32 : Activation::kQuantized;
+    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{70, 2048}, {257, 96}, {1, 128}}) {
+      const testing::Weights w =
+          testing::RandomWeights(format, rows, cols, Values::kOrdinary, random);
+      for (const int64_t count : {2, 5, 9, 33}) {
+        const Input x = RandomInput(count, cols, random);
+        for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
+          TestContext plain(1, Path::kReference, mode);
+          const std::vector<float> expected =
+              Multiply(x.view, w.view, activation, Output::kBF16, plain.ctx);
+          for (const Path path : testing::AvailablePaths()) {
+            for (const int threads : {1, 2}) {
+              TestContext test(threads, path, mode);
+              EXPECT_TRUE(
+                  SameBits(Multiply(x.view, w.view, activation, Output::kBF16, test.ctx), expected))
+                  << Name(path) << " threads " << threads << " rows " << count;
+              std::vector<float> alone;
+              for (int64_t t = 0; t < count; ++t) {
+                const std::vector<float> y =
+                    Multiply(x.view.rows_from(t, 1), w.view, activation, Output::kBF16, test.ctx);
+                alone.insert(alone.end(), y.begin(), y.end());
+              }
+              EXPECT_TRUE(SameBits(alone, expected)) << Name(path) << " threads " << threads;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Linear, NoRowsAreAllowed) {
+  Random random(2);
+  const testing::Weights w =
+      testing::RandomWeights(Format::kFp8, 4, 128, Values::kOrdinary, random);
+  for (const Path path : testing::AvailablePaths()) {
+    TestContext test(1, path);
+    EXPECT_TRUE(Multiply({nullptr, 0, 128}, w.view, Activation::kQuantized, Output::kBF16, test.ctx)
+                    .empty());
+  }
+}
+
+TEST(Linear, RowsOfASliceKeepTheirScales) {
+  Random random(3);
+  const testing::Weights w =
+      testing::RandomWeights(Format::kFp8, 300, 256, Values::kOrdinary, random);
+  const Input x = RandomInput(2, 256, random);
+  for (const Path path : testing::AvailablePaths()) {
+    TestContext test(1, path);
+    const std::vector<float> whole =
+        Multiply(x.view, w.view, Activation::kQuantized, Output::kF32, test.ctx);
+    const std::vector<float> slice = Multiply(x.view, w.view.SliceRows(100, 180),
+                                              Activation::kQuantized, Output::kF32, test.ctx);
+    for (int64_t t = 0; t < 2; ++t)
+      for (int64_t o = 0; o < 180; ++o)
+        ASSERT_TRUE(SameBits(slice[static_cast<size_t>(t * 182 + o)],
+                             whole[static_cast<size_t>(t * 302 + 100 + o)]));
+  }
+}
+
+// A sum of K products in any order errs by at most gamma_K * sum |w x|; the product of a block with
+// its scale and the float32 weight add one rounding each.
+TEST(Linear, SumsLieWithinTheDerivedBound) {
+  Random random(4);
+  for (const Format format : kFormats) {
+    for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
+      const int64_t rows = 9, cols = 1184;
+      const testing::Weights w =
+          testing::RandomWeights(format, rows, cols, Values::kOrdinary, random);
+      const Input x = RandomInput(3, cols, random);
+      const bool quantize =
+          mode == Mode::kOfficial && (format == Format::kFp8 || format == Format::kFp4);
+      for (const Path path : testing::AvailablePaths()) {
+        TestContext test(1, path, mode);
+        const Activation activation =
+            format == Format::kF32 ? Activation::kF32 : Activation::kQuantized;
+        const std::vector<float> y = Multiply(x.view, w.view, activation, Output::kF32, test.ctx);
+        for (int64_t t = 0; t < 3; ++t) {
+          std::vector<float> input(x.view.row(t), x.view.row(t) + cols);
+          if (quantize) numerics::SimulateE4M3(input, numerics::kActivationBlock);
+          for (int64_t o = 0; o < rows; ++o) {
+            double sum = 0, magnitude = 0;
+            for (int64_t k = 0; k < cols; ++k) {
+              const double term = static_cast<double>(input[static_cast<size_t>(k)]) *
+                                  static_cast<double>(reference::CodeValue(w.view, o, k)) *
+                                  static_cast<double>(reference::ScaleValue(w.view, o, k));
+              sum += term;
+              magnitude += std::fabs(term);
+            }
+            const double found = y[static_cast<size_t>(t * (rows + 2) + o)];
+            EXPECT_LE(std::fabs(found - sum), testing::Gamma(cols + 2) * magnitude)
+                << Name(path) << " format " << static_cast<int>(format);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Linear, OutputsAreRoundedOnceInOfficialModeOnly) {
+  Random random(5);
+  const testing::Weights w =
+      testing::RandomWeights(Format::kBF16, 40, 128, Values::kOrdinary, random);
+  const Input x = RandomInput(1, 128, random);
+  TestContext official(1, BestPath()), pure(1, BestPath(), Mode::kPure);
+  const std::vector<float> exact =
+      Multiply(x.view, w.view, Activation::kBF16, Output::kF32, official.ctx);
+  const std::vector<float> rounded =
+      Multiply(x.view, w.view, Activation::kBF16, Output::kBF16, official.ctx);
+  const std::vector<float> in_pure =
+      Multiply(x.view, w.view, Activation::kBF16, Output::kBF16, pure.ctx);
+  int64_t changed = 0, pure_fine = 0;
+  for (size_t o = 0; o < 40; ++o) {
+    EXPECT_EQ(rounded[o], numerics::RoundToBF16(exact[o]));
+    changed += rounded[o] != exact[o];
+    pure_fine += numerics::RoundToBF16(in_pure[o]) != in_pure[o];
+  }
+  EXPECT_GT(changed, 0);
+  EXPECT_GT(pure_fine, 0);
+}
+
+TEST(Linear, PairOrdersArePermutationsThatKeepLanesUnderOneScale) {
+  for (const Format format : kFormats) {
+    const PairOrder& order = PairOrderOf(format);
+    std::vector<bool> seen(128, false);
+    for (const int16_t k : order.k) seen[static_cast<size_t>(k)] = true;
+    EXPECT_EQ(std::count(seen.begin(), seen.end(), true), 128);
+    if (format != Format::kFp4) continue;
+    for (int i = 0; i < 128; ++i)
+      EXPECT_EQ(order.k[i] / 32, order.k[i % 32 / 2 * 2] / 32) << "position " << i;
+  }
+}
+
+}  // namespace
+}  // namespace fathom::kernels

@@ -1,0 +1,36 @@
+// Inside of the room: activations brought into the form in which a product reads them, once per
+// input and weight format: BF16 in the lane order of the weight format (quantised to FP8 values
+// where the product wants that), or plain float32, padded with zeros to whole blocks of 128.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/context.h"
+#include "kernels/linear.h"
+#include "kernels/paths.h"
+
+namespace fathom::kernels {
+
+struct PackedInput {
+  const uint16_t* const* bf16 = nullptr;  // one of the two is set: pointers to the packed rows
+  const float* const* f32 = nullptr;
+
+  // task.count rows from the first on.
+  void Dot(const DotTask& task, const Context& ctx) const {
+    if (bf16 != nullptr) {
+      OpsOf(ctx.path).dot_bf16(task, bf16);
+    } else {
+      OpsOf(ctx.path).dot_f32(task, f32);
+    }
+  }
+};
+
+// Packs the rows of x for products with weights of `format`. `slot` and the one after it hold the
+// data and the pointers until the slot is used again.
+PackedInput PackInput(MatrixView<const float> x_TK, tensor::Format format, Activation activation,
+                      Workspace::Slot slot, const Context& ctx);
+
+// Output rows of w that make a chunk of work.
+int64_t RowsPerChunk(const QuantView& w);
+
+}  // namespace fathom::kernels

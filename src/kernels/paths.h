@@ -1,0 +1,81 @@
+// Inside of the room: the operations that have one implementation per path, as a table of
+// functions. Everything else (norms, rotation, quantisers, pooling) is one plain implementation for
+// all paths. Arguments are checked at the doors; a path may assume them.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/context.h"
+#include "tensor/view.h"
+
+namespace fathom::kernels {
+
+// Output rows [row_begin, row_end) of one weight for `count` input rows:
+// y[i * y_stride + (o - row_begin)] = dot(w[o], x[i]), unrounded, in the order of linear.h.
+struct DotTask {
+  tensor::QuantView w;
+  int64_t row_begin = 0;
+  int64_t row_end = 0;
+  int64_t count = 0;
+  float* y = nullptr;
+  int64_t y_stride = 0;
+};
+
+// One query token's attention over gathered rows (sparse_attention.h), heads [head_begin,
+// head_end).
+struct AttentionTask {
+  const float* q = nullptr;            // [H, C]
+  const float* const* rows = nullptr;  // [count], each C floats
+  int64_t count = 0;
+  const float* sink = nullptr;  // [H]
+  float scale = 0;
+  int64_t head_begin = 0;
+  int64_t head_end = 0;
+  int64_t head_dim = 0;
+  bool round = false;        // probabilities and outputs to BF16; q and rows hold BF16 values
+  float* o = nullptr;        // [H, C]
+  float* scratch = nullptr;  // AttentionScratchFloats() of it
+};
+
+// Index scores of one query against rows [begin, end) of keys (indexer.h).
+struct IndexTask {
+  const float* q = nullptr;        // [HI, CI]
+  const float* weights = nullptr;  // [HI]
+  int64_t heads = 0;
+  int64_t dim = 0;
+  const float* keys = nullptr;  // [.., CI]
+  int64_t begin = 0;
+  int64_t end = 0;
+  bool round = false;        // dot, product and sum to BF16; q and keys hold BF16 values
+  float* scores = nullptr;   // [end - begin]
+  float* scratch = nullptr;  // IndexScratchFloats() of it
+};
+
+struct PathOps {
+  // x[i]: the packed input, BF16 bits in PairOrder, padded with zeros to a multiple of 128.
+  void (*dot_bf16)(const DotTask& task, const uint16_t* const* x);
+  // x[i]: floats in natural order, padded with zeros to a multiple of 128.
+  void (*dot_f32)(const DotTask& task, const float* const* x);
+  void (*attend)(const AttentionTask& task);
+  void (*index_scores)(const IndexTask& task);
+  // How many heads a task should be given at least for the path to be efficient.
+  int64_t head_group;
+};
+
+const PathOps& OpsOf(Path path);
+
+// Upper bounds over all paths of the scratch a task needs, in floats.
+int64_t AttentionScratchFloats(int64_t heads, int64_t head_dim);
+int64_t IndexScratchFloats(int64_t heads, int64_t dim);
+
+// The tables, one file per instruction set.
+extern const PathOps kReferenceOps;
+#if defined(__x86_64__)
+extern const PathOps kAvx2Ops;
+extern const PathOps kAvx512Ops;
+#endif
+
+// Slots per block of the running-maximum softmax. Ref: model.md 8.10.
+inline constexpr int64_t kAttentionBlock = 64;
+
+}  // namespace fathom::kernels

@@ -1,0 +1,83 @@
+// The reference path's attention and index scores, in plain scalar C++.
+//
+// This file is compiled without vectorisation (cmake/rooms.cmake): GCC 12 turns a sum that takes
+// the odd element of each pair first (DotPairs) into vector code with another result, which is
+// neither this order nor any other the language allows. pair_order_test.cc watches over it.
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "kernels/reference/attention.h"
+#include "kernels/reference/dot.h"
+#include "numerics/functions.h"
+
+namespace fathom::kernels::reference {
+
+float DotPairs(const float* a, const float* b, int64_t n) {
+  float sum = 0;
+  for (int64_t i = 0; i < n; i += 2) {
+    sum = std::fma(a[i + 1], b[i + 1], sum);
+    sum = std::fma(a[i], b[i], sum);
+  }
+  return sum;
+}
+
+void Attend(const AttentionTask& task) {
+  const auto round = [&](float value) { return task.round ? numerics::RoundToBF16(value) : value; };
+  const int64_t dim = task.head_dim;
+  std::vector<float> acc(static_cast<size_t>(dim));
+  for (int64_t h = task.head_begin; h < task.head_end; ++h) {
+    const float* q = task.q + h * dim;
+    std::fill(acc.begin(), acc.end(), 0.0f);
+    float max = -std::numeric_limits<float>::infinity();
+    float denominator = 0;
+    for (int64_t begin = 0; begin < task.count; begin += kAttentionBlock) {
+      const int64_t n = std::min(kAttentionBlock, task.count - begin);
+      const float* const* rows = task.rows + begin;
+      float p[kAttentionBlock + 1] = {};
+      float new_max = max;
+      for (int64_t j = 0; j < n; ++j) {
+        p[j] = DotPairs(q, rows[j], dim) * task.scale;
+        new_max = std::max(new_max, p[j]);
+      }
+      const float shrink = numerics::Exp(max - new_max);
+      float sum = 0;
+      for (int64_t j = 0; j < n; ++j) {
+        p[j] = numerics::Exp(p[j] - new_max);
+        sum += p[j];
+        p[j] = round(p[j]);
+      }
+      denominator = denominator * shrink + sum;
+      max = new_max;
+      for (float& value : acc) value *= shrink;
+      // An odd last row is paired with itself at probability zero.
+      for (int64_t j = 0; j < n; j += 2) {
+        const float* even = rows[j];
+        const float* odd = rows[std::min(j + 1, n - 1)];
+        for (int64_t c = 0; c < dim; ++c) {
+          float& sum_c = acc[static_cast<size_t>(c)];
+          sum_c = std::fma(p[j + 1], odd[c], sum_c);
+          sum_c = std::fma(p[j], even[c], sum_c);
+        }
+      }
+    }
+    denominator += numerics::Exp(task.sink[h] - max);
+    for (int64_t c = 0; c < dim; ++c)
+      task.o[h * dim + c] = round(acc[static_cast<size_t>(c)] / denominator);
+  }
+}
+
+void IndexScores(const IndexTask& task) {
+  const auto round = [&](float value) { return task.round ? numerics::RoundToBF16(value) : value; };
+  for (int64_t b = task.begin; b < task.end; ++b) {
+    const float* key = task.keys + b * task.dim;
+    float lanes[16] = {};
+    for (int64_t h = 0; h < task.heads; ++h) {
+      const float dot = round(DotPairs(task.q + h * task.dim, key, task.dim));
+      lanes[h % 16] += round(std::max(dot, 0.0f) * task.weights[h]);
+    }
+    task.scores[b - task.begin] = round(Fold16(lanes));
+  }
+}
+
+}  // namespace fathom::kernels::reference

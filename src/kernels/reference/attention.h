@@ -1,0 +1,15 @@
+// Attention and index scores of the reference path; see reference.cc for its table.
+#pragma once
+
+#include "kernels/paths.h"
+
+namespace fathom::kernels::reference {
+
+// sum of a[i] * b[i] one product after the other, the odd element of each pair first (the order of
+// vdpbf16ps). n is even.
+float DotPairs(const float* a, const float* b, int64_t n);
+
+void Attend(const AttentionTask& task);
+void IndexScores(const IndexTask& task);
+
+}  // namespace fathom::kernels::reference

@@ -1,0 +1,67 @@
+#include "kernels/rotate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace fathom::kernels {
+
+RopeTable::RopeTable(int64_t rotary_dims, double theta, const std::optional<Yarn>& yarn) {
+  const double dims = static_cast<double>(rotary_dims);
+  float low = 0, high = 0;
+  if (yarn) {
+    // The pair whose wave makes `turns` turns over the original context.
+    const auto pair_of = [&](double turns) {
+      return dims *
+             std::log(static_cast<double>(yarn->original_positions) /
+                      (turns * 2 * std::numbers::pi)) /
+             (2 * std::log(theta));
+    };
+    low = static_cast<float>(std::max(std::floor(pair_of(yarn->beta_fast)), 0.0));
+    high = static_cast<float>(std::min(std::ceil(pair_of(yarn->beta_slow)), dims - 1));
+    if (low == high) high += 0.001f;
+  }
+  for (int64_t i = 0; i < rotary_dims / 2; ++i) {
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotary_dims);
+    float f = 1.0f / static_cast<float>(std::pow(theta, static_cast<double>(exponent)));
+    if (yarn) {
+      const float ramp = std::clamp((static_cast<float>(i) - low) / (high - low), 0.0f, 1.0f);
+      const float smooth = 1.0f - ramp;
+      f = (f / static_cast<float>(yarn->factor)) * (1.0f - smooth) + f * smooth;
+    }
+    frequencies_.push_back(f);
+  }
+}
+
+void RopeTable::Angles(int64_t position, std::span<float> cos, std::span<float> sin) const {
+  for (size_t i = 0; i < frequencies_.size(); ++i) {
+    const double angle = static_cast<float>(position) * frequencies_[i];
+    cos[i] = static_cast<float>(std::cos(angle));
+    sin[i] = static_cast<float>(std::sin(angle));
+  }
+}
+
+void RotateHead(std::span<float> x, std::span<const float> cos, std::span<const float> sin,
+                Direction direction, numerics::Mode mode) {
+  float* pair = x.data() + (x.size() - 2 * cos.size());
+  for (size_t i = 0; i < cos.size(); ++i, pair += 2) {
+    const float s = direction == Direction::kForward ? sin[i] : -sin[i];
+    const float a = pair[0], b = pair[1];
+    pair[0] = numerics::Round(a * cos[i] - b * s, mode);
+    pair[1] = numerics::Round(a * s + b * cos[i], mode);
+  }
+}
+
+void Rotate(MatrixView<float> x_TD, int64_t head_dim, MatrixView<const float> cos_TR,
+            MatrixView<const float> sin_TR, Direction direction, const Context& ctx) {
+  FATHOM_CHECK_EQ(x_TD.cols % head_dim, int64_t{0});
+  FATHOM_CHECK_LE(2 * cos_TR.cols, head_dim);
+  FATHOM_CHECK_EQ(cos_TR.rows, x_TD.rows);
+  ForRows(ctx, x_TD.rows, x_TD.cols / head_dim * cos_TR.cols * 4, [&](int64_t t) {
+    for (int64_t begin = 0; begin < x_TD.cols; begin += head_dim)
+      RotateHead({x_TD.row(t) + begin, static_cast<size_t>(head_dim)}, cos_TR.row_span(t),
+                 sin_TR.row_span(t), direction, ctx.mode);
+  });
+}
+
+}  // namespace fathom::kernels

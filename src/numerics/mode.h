@@ -1,0 +1,19 @@
+// Which rounding a forward pass applies.
+#pragma once
+
+#include "numerics/formats.h"
+
+namespace fathom::numerics {
+
+enum class Mode {
+  kOfficial,  // the reference's rounding points: BF16 activations, FP8 in front of FP8/FP4
+              // products, FP8 KV entries, FP4 index vectors
+  kPure,      // none of them: float32 throughout, the sharp test of the mathematics
+};
+
+// One of the official mode's BF16 rounding points.
+inline float Round(float value, Mode mode) {
+  return mode == Mode::kOfficial ? RoundToBF16(value) : value;
+}
+
+}  // namespace fathom::numerics

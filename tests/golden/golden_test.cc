@@ -1,0 +1,92 @@
+// Every recorded case of the four small models, and every operator table, at all levels: on the
+// reference path and on the fastest one, with one and two threads. The limits are those of the
+// recorded data.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+
+#include "model/weights.h"
+#include "verify/verify.h"
+
+namespace fathom {
+namespace {
+
+const std::string kGolden = FATHOM_SOURCE_DIR "/testdata/golden";
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kIsSlowBuild = true;
+#else
+constexpr bool kIsSlowBuild = false;
+#endif
+
+struct Way {
+  const char* name;
+  bool is_reference;
+  int threads;
+  int64_t chunk;
+};
+constexpr Way kReferencePath = {"Reference", true, 2, 512};
+constexpr Way kFastOne = {"FastOneThread", false, 1, 512};
+constexpr Way kFastTwo = {"FastTwoThreads", false, 2, 100};
+
+verify::Options OptionsOf(const Way& way) {
+  return {.path = way.is_reference ? kernels::Path::kReference : kernels::BestPath(),
+          .threads = way.threads,
+          .chunk = way.chunk};
+}
+
+void ExpectAllPass(const Result<verify::Report>& report, int64_t cases_min) {
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_GE(std::ssize(report.value().cases), cases_min);
+  for (const verify::CaseReport& result : report.value().cases)
+    EXPECT_TRUE(result.passes()) << verify::FormatLine(result);
+}
+
+class GoldenModel : public testing::TestWithParam<std::tuple<const char*, Way>> {};
+
+TEST_P(GoldenModel, EveryCasePasses) {
+  const auto& [name, way] = GetParam();
+  if (kIsSlowBuild && way.is_reference)
+    GTEST_SKIP() << "the scalar path under a sanitizer takes longer than the whole suite may";
+  const std::string dir = kGolden + "/" + name;
+  const auto loaded = model::LoadedModel::Load(dir);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+  const auto report = verify::VerifyModel(loaded.value(), dir + "/cases.json", OptionsOf(way),
+                                          [](const verify::CaseReport&) {});
+  ExpectAllPass(report, 14);
+  // What the files allow has been run.
+  for (const verify::CaseReport& result : report.value().cases) {
+    if (result.kind == "trace") {
+      EXPECT_TRUE(result.has_level(2)) << result.name;
+    } else {
+      EXPECT_TRUE(result.has_level(3)) << result.name;
+      EXPECT_EQ(result.has_level(1), result.kind != "greedy") << result.name;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, GoldenModel,
+                         testing::Combine(testing::Values("bf16-tiny", "fp8-fp4-tiny",
+                                                          "longctx-tiny", "flash-shape"),
+                                          testing::Values(kReferencePath, kFastOne, kFastTwo)),
+                         [](const auto& info) {
+                           std::string name = std::get<0>(info.param);
+                           for (char& c : name)
+                             if (c == '-') c = '_';
+                           return name + "_" + std::get<1>(info.param).name;
+                         });
+
+class GoldenOps : public testing::TestWithParam<Way> {};
+
+TEST_P(GoldenOps, EveryTablePasses) {
+  const auto report = verify::VerifyOps(kGolden + "/ops/ops.json", OptionsOf(GetParam()),
+                                        [](const verify::CaseReport&) {});
+  ExpectAllPass(report, 31);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ops, GoldenOps, testing::Values(kReferencePath, kFastOne, kFastTwo),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace fathom
