@@ -34,7 +34,8 @@ class [[nodiscard]] Result {
     FATHOM_CHECK(ok(), error().message);
     return std::get<0>(state_);
   }
-  T&& value() && {
+  // By value, so that `for (x : F().value())` does not outlive what it walks over.
+  T value() && {
     FATHOM_CHECK(ok(), error().message);
     return std::get<0>(std::move(state_));
   }

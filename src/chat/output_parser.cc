@@ -147,14 +147,14 @@ std::vector<Delta> OutputParser::FeedControl(ControlToken token) {
   // What is held back cannot continue across a token of another kind.
   utf8_.Flush();  // half a character is nothing
   pending_ += TakeControlText("", /*is_end=*/true);
-  if (token == ControlToken::kEos) {
+  if (token == ControlToken::kEndOfText) {
     is_done_ = true;
     Run(/*is_end=*/true);
   } else if (state_ == State::kReasoning || state_ == State::kContent) {
     Run(/*is_end=*/true);  // opens no block: a whole opening tag would not have waited
-    SwitchThinking(token == ControlToken::kThink);
+    SwitchThinking(token == ControlToken::kOpenThink);
   } else {  // inside a block these are text like any other
-    pending_ += token == ControlToken::kThink ? kThink : kEndThink;
+    pending_ += token == ControlToken::kOpenThink ? kThink : kEndThink;
     Run(/*is_end=*/false);
   }
   return out_.Take();

@@ -28,7 +28,7 @@ struct ParserOptions {
   std::vector<std::string> stop_strings = {};  // matched in content only, never emitted
 };
 
-enum class ControlToken { kThink, kEndThink, kEos };
+enum class ControlToken { kOpenThink, kCloseThink, kEndOfText };
 // Why the engine stopped sampling. kStop: EOS or a stop string.
 enum class StopReason { kStop, kLength };
 

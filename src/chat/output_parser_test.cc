@@ -83,13 +83,13 @@ std::string DescribeOutOfBand(std::string_view text, ParserOptions options, Stop
   };
   while (!text.empty()) {
     if (text.starts_with(kThink)) {
-      append(parser.FeedControl(ControlToken::kThink));
+      append(parser.FeedControl(ControlToken::kOpenThink));
       text.remove_prefix(kThink.size());
     } else if (text.starts_with(kEndThink)) {
-      append(parser.FeedControl(ControlToken::kEndThink));
+      append(parser.FeedControl(ControlToken::kCloseThink));
       text.remove_prefix(kEndThink.size());
     } else if (text.starts_with(kEos)) {
-      append(parser.FeedControl(ControlToken::kEos));
+      append(parser.FeedControl(ControlToken::kEndOfText));
       text.remove_prefix(kEos.size());
     } else {
       append(parser.Feed(text.substr(0, 1)));
@@ -270,9 +270,9 @@ TEST(OutputParser, ReadsControlTokensOutOfBandOnly) {
     for (const Delta& delta : deltas) Append(message, delta);
   };
   append(parser.Feed("a</think>b<｜end▁of▁sentence｜>\n\n<"));
-  append(parser.FeedControl(ControlToken::kEndThink));
+  append(parser.FeedControl(ControlToken::kCloseThink));
   append(parser.Feed("c\n"));
-  append(parser.FeedControl(ControlToken::kEos));
+  append(parser.FeedControl(ControlToken::kEndOfText));
   EXPECT_TRUE(parser.is_done());
   append(parser.Finish(StopReason::kStop).deltas);
   EXPECT_EQ(message.reasoning_content, "a</think>b<｜end▁of▁sentence｜>\n\n<");

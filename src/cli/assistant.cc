@@ -72,9 +72,9 @@ class Reader : public engine::Listener {
       return !stops_.hit();
     }
     if (sampled.token == think_) {
-      Control(chat::ControlToken::kThink);
+      Control(chat::ControlToken::kOpenThink);
     } else if (sampled.token == end_think_) {
-      Control(chat::ControlToken::kEndThink);
+      Control(chat::ControlToken::kCloseThink);
     } else if (sampled.token != bos_) {
       Emit(parser_.Feed(Text(sampled.token)));
     }
@@ -170,7 +170,7 @@ Assistant::Assistant(std::string dir, std::unique_ptr<engine::Session> session, 
 
 std::string Assistant::Description() const {
   const engine::SessionOptions& options = session_->options();
-  return fmt::format("{}: {} layers, {} numerics, path {}, {} threads. {}", dir_,
+  return fmt::format("{}: {} layers, {} numerics, path {}, threads {}. {}", dir_,
                      session_->config().num_hidden_layers,
                      options.mode == numerics::Mode::kPure ? "pure" : "official",
                      std::string(kernels::Name(*options.path)), options.threads, revision_.reason);

@@ -23,9 +23,10 @@ Result<std::pair<TokenId, float>> ParseBias(const std::string& text) {
   return std::pair(token, bias);
 }
 
+// Below 2^53, so that a reader of JSON with doubles gets it back exactly.
 uint64_t SeedFromSystem() {
   std::random_device device;
-  return (uint64_t{device()} << 32) | device();
+  return ((uint64_t{device()} << 32) | device()) >> 11;
 }
 
 }  // namespace

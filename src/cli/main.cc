@@ -10,12 +10,17 @@ int main(int argc, char** argv) {
   app.footer("Example: fathom run -p \"What is 23+45?\" --think max");
   int exit_code = 0;
   fathom::cli::RegisterRun(app, exit_code);
+  fathom::cli::RegisterChat(app, exit_code);
   fathom::cli::RegisterTokenize(app, exit_code);
   fathom::cli::RegisterEncode(app, exit_code);
   fathom::cli::RegisterParse(app, exit_code);
   fathom::cli::RegisterInspect(app, exit_code);
   fathom::cli::RegisterSynth(app, exit_code);
   fathom::cli::RegisterVerify(app, exit_code);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;  // --help and --version end here as well
+  }
   return exit_code;
 }

@@ -4,17 +4,16 @@
 #pragma once
 
 #include <cstdint>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace fathom::numerics {
 
 class FlushSubnormals {
  public:
 #if defined(__x86_64__)
-  FlushSubnormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }  // FTZ | DAZ
-  ~FlushSubnormals() { _mm_setcsr(saved_); }
+  FlushSubnormals() : saved_(__builtin_ia32_stmxcsr()) {
+    __builtin_ia32_ldmxcsr(saved_ | 0x8040u);  // FTZ | DAZ
+  }
+  ~FlushSubnormals() { __builtin_ia32_ldmxcsr(saved_); }
 
  private:
   uint32_t saved_;

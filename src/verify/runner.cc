@@ -14,14 +14,15 @@ Runner::Runner(const model::LoadedModel& loaded, kernels::Path path, int threads
   FATHOM_CHECK_GE(chunk, int64_t{1});
 }
 
-model::Executor Runner::MakeExecutor(numerics::Mode mode) {
-  return model::Executor(config(), weights(), {.batch_tokens_max = chunk_}, context(mode));
+model::Executor Runner::MakeExecutor(numerics::Mode mode, int64_t tokens_max) {
+  return model::Executor(config(), weights(), {.batch_tokens_max = std::min(chunk_, tokens_max)},
+                         context(mode));
 }
 
 Runner::Logits Runner::Run(std::span<const TokenId> ids, int64_t prompt_len, const Wanted& wanted,
                            numerics::Mode mode) {
   const int64_t vocab = config().vocab_size, count = std::ssize(ids);
-  model::Executor executor = MakeExecutor(mode);
+  model::Executor executor = MakeExecutor(mode, count);
   model::Sequence sequence(config(), count);
   Logits result{MakeTable(std::ssize(wanted.logits), vocab),
                 MakeTable(std::ssize(wanted.mtp), vocab)};
@@ -56,7 +57,7 @@ Runner::Logits Runner::Run(std::span<const TokenId> ids, int64_t prompt_len, con
 
 Runner::Greedy Runner::RunGreedy(std::span<const TokenId> prompt, int64_t count) {
   const int64_t vocab = config().vocab_size;
-  model::Executor executor = MakeExecutor(numerics::Mode::kOfficial);
+  model::Executor executor = MakeExecutor(numerics::Mode::kOfficial, std::ssize(prompt));
   model::Sequence sequence(config(), std::ssize(prompt) + count);
   Greedy result{{}, MakeTable(count, vocab)};
   std::span<const TokenId> left = prompt;

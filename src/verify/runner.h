@@ -25,8 +25,8 @@ class Runner {
   bool has_mtp() const { return loaded_.weights().mtp.has_value(); }
   int64_t chunk() const { return chunk_; }
   kernels::Context context(numerics::Mode mode) { return {pool_, workspace_, path_, mode}; }
-  // With room for passes of a chunk each.
-  model::Executor MakeExecutor(numerics::Mode mode);
+  // With room for passes of a chunk each, or of tokens_max where that is less.
+  model::Executor MakeExecutor(numerics::Mode mode, int64_t tokens_max);
 
   // Which logits of a sequence are wanted, by position, ascending.
   struct Wanted {

@@ -76,13 +76,15 @@ struct Module {
 
 class TraceChecker {
  public:
-  TraceChecker(Recorded& recorded, Runner& runner)
+  TraceChecker(Recorded& recorded, Runner& runner, std::vector<TokenId> ids)
       : recorded_(recorded),
         runner_(runner),
         config_(runner.config()),
-        executor_(runner.MakeExecutor(numerics::Mode::kOfficial)),
+        executor_(runner.MakeExecutor(numerics::Mode::kOfficial, std::ssize(ids))),
         context_(runner.context(numerics::Mode::kOfficial)),
-        limits_(LimitsOf(runner.weights())) {}
+        limits_(LimitsOf(runner.weights())) {
+    ids_ = std::move(ids);
+  }
 
   Result<std::vector<Check>> Run();
 
@@ -133,7 +135,6 @@ class TraceChecker {
 };
 
 Result<std::vector<Check>> TraceChecker::Run() {
-  FATHOM_TRY(ids_, ReadTokens(recorded_, "ids", config_.vocab_size));
   const auto read_rows = [&](const char* name, int64_t end) -> Result<std::vector<int64_t>> {
     if (recorded_.Has(name)) return ReadPositions(recorded_, name, end);
     std::vector<int64_t> all(static_cast<size_t>(end));
@@ -357,7 +358,9 @@ Result<void> TraceChecker::CheckSelection(const Module& m) {
 
 Result<std::vector<Check>> CheckTrace(const CaseSpec& spec, const CaseContext& context) {
   FATHOM_TRY(Recorded recorded, Recorded::Open(spec.file));
-  return TraceChecker(recorded, context.runner).Run();
+  FATHOM_TRY(std::vector<TokenId> ids,
+             ReadTokens(recorded, "ids", context.runner.config().vocab_size));
+  return TraceChecker(recorded, context.runner, std::move(ids)).Run();
 }
 
 }  // namespace fathom::verify

@@ -3,6 +3,7 @@
 // recorded data.
 #include <gtest/gtest.h>
 
+#include <ostream>
 #include <string>
 #include <tuple>
 
@@ -26,6 +27,7 @@ struct Way {
   int threads;
   int64_t chunk;
 };
+void PrintTo(const Way& way, std::ostream* out) { *out << way.name; }
 constexpr Way kReferencePath = {"Reference", true, 2, 512};
 constexpr Way kFastOne = {"FastOneThread", false, 1, 512};
 constexpr Way kFastTwo = {"FastTwoThreads", false, 2, 100};

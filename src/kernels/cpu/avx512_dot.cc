@@ -18,10 +18,28 @@ constexpr int64_t kBlock = 128;
 
 // Up to this many inputs the weights are decoded in registers, above it into a panel: by
 // measurement.
-constexpr int64_t kDirectInputs = 8;
+constexpr int64_t kDirectInputs = 12;
+// Inputs served by one decoding in registers.
+constexpr int64_t kDirectTile = 8;
 
-// Bytes of weights fetched ahead of their use when one input is served, by measurement.
+// How far ahead of their use weights are fetched, by measurement: bytes of a stream,
+// else parts (see DotDirect).
 constexpr int64_t kPrefetchBytes = 2048;
+constexpr int64_t kPrefetchParts = 2;
+
+enum class CacheLevel { kFirst, kSecond };
+
+template <CacheLevel kLevel>
+void Prefetch(const std::byte* p, int64_t bytes) {
+#pragma GCC unroll 4
+  for (int64_t line = 0; line < bytes; line += 64) {
+    if constexpr (kLevel == CacheLevel::kFirst) {
+      _mm_prefetch(p + line, _MM_HINT_T0);
+    } else {
+      _mm_prefetch(p + line, _MM_HINT_T1);
+    }
+  }
+}
 
 struct CodeTables {
   alignas(64) uint16_t e2m1[32];  // twice: the fifth index bit belongs to the next code
@@ -181,13 +199,14 @@ __m512 AddScaled(__m512 acc, __m512 p, __m512 scale) {
 struct Sums {
   static constexpr int64_t kRows = 16;
 
-  alignas(64) float lanes[kRows][kDirectInputs][16];
+  alignas(64) float lanes[kRows][kDirectTile][16];
 };
 
-// Adds the blocks [first, end) of row o, one run at most, to the sums of kInputs inputs.
+// Adds the blocks [first, end) of row o, one run at most, to the sums of kInputs inputs; fetches as
+// many from `ahead` on.
 template <Format kFormat, int kInputs>
 void DotRun(const DotTask& task, int64_t o, __mmask16 last_lanes, int64_t first, int64_t end,
-            const uint16_t* const* x, float (*sums)[16]) {
+            const std::byte* ahead, const uint16_t* const* x, float (*sums)[16]) {
   constexpr int64_t kBytes = CodeBytes<kFormat>(kBlock);
   const WeightRow row = RowOf<kFormat>(task.w, o);
   const int64_t cols = task.w.cols, last = (cols - 1) / kBlock;
@@ -196,13 +215,11 @@ void DotRun(const DotTask& task, int64_t o, __mmask16 last_lanes, int64_t first,
   __m512 acc[kInputs];
 #pragma GCC unroll 8
   for (int i = 0; i < kInputs; ++i) acc[i] = _mm512_load_ps(sums[i]);
-  const int64_t inner_end = end <= last ? end : last;
+  const int64_t inner_end = Smaller(end, last);
   for (int64_t b = first; b < inner_end; ++b) {
-    const std::byte* p = row.codes + b * kBytes;
-#pragma GCC unroll 4
-    for (int64_t line = 0; line < kBytes; line += 64)
-      _mm_prefetch(p + kPrefetchBytes + line, _MM_HINT_T0);
-    const Block block = DecodeBlock<kFormat, true>(p, kBytes);
+    Prefetch<CacheLevel::kFirst>(ahead, kBytes);
+    ahead += kBytes;
+    const Block block = DecodeBlock<kFormat, true>(row.codes + b * kBytes, kBytes);
     __m512 scale = _mm512_setzero_ps();
     if constexpr (kFormat != Format::kBF16) scale = scales.At(b - first);
 #pragma GCC unroll 8
@@ -223,29 +240,49 @@ void DotRun(const DotTask& task, int64_t o, __mmask16 last_lanes, int64_t first,
   for (int i = 0; i < kInputs; ++i) _mm512_store_ps(sums[i], acc[i]);
 }
 
-// All rows of the task for kInputs inputs. One input: row after row, one sequential stream. More:
-// groups of rows run by run, so that the inputs' part (16 KB) stays in the first-level cache.
+// All rows of the task for kInputs inputs. One or two: row after row, one sequential stream. More:
+// groups of rows part by part, so that the inputs' part (16 KB) stays in the first-level cache.
 template <Format kFormat, int kInputs>
 void DotDirect(const DotTask& task, __mmask16 last_lanes, const uint16_t* const* x, float* y) {
-  constexpr int64_t kRows = kInputs == 1 ? 1 : Sums::kRows;
-  constexpr int64_t kRun = kInputs <= 2 ? 32 : (kInputs <= 4 ? 16 : 8);
-  static_assert(kRun <= LaneScales<kFormat>::kBlocks);
+  constexpr bool kIsStream = kInputs <= 2;
+  constexpr int64_t kRows = kIsStream ? 1 : Sums::kRows;
+  // Blocks in a part: 1 KB of weights at most, 16 KB of inputs at most.
+  constexpr int64_t kPart = kIsStream
+                                ? LaneScales<kFormat>::kBlocks
+                                : Smaller(1024 / CodeBytes<kFormat>(kBlock), kInputs <= 4 ? 16 : 8);
   const int64_t blocks = (task.w.cols + kBlock - 1) / kBlock;
   Sums sums;
   for (int64_t o = task.row_begin; o < task.row_end; o += kRows) {
     const int64_t rows = Smaller(kRows, task.row_end - o);
+    // What is used kPrefetchParts parts after block b of row r of the group.
+    const auto ahead = [&](int64_t r, int64_t b) {
+      if (kIsStream)
+        return RowOf<kFormat>(task.w, o).codes + CodeBytes<kFormat>(b * kBlock) + kPrefetchBytes;
+      r += kPrefetchParts;
+      if (r >= rows && b + kPart < blocks) {
+        r -= rows;
+        b += kPart;
+      } else if (r >= rows) {
+        b = 0;
+      }
+      const int64_t row = Smaller(o + r, task.w.rows - 1);
+      return RowOf<kFormat>(task.w, row).codes + CodeBytes<kFormat>(b * kBlock);
+    };
     for (int64_t r = 0; r < rows; ++r)
       for (int i = 0; i < kInputs; ++i) _mm512_store_ps(sums.lanes[r][i], _mm512_setzero_ps());
-    for (int64_t b = 0; b < blocks; b += kRun)
+    for (int64_t b = 0; b < blocks; b += kPart)
       for (int64_t r = 0; r < rows; ++r)
-        DotRun<kFormat, kInputs>(task, o + r, last_lanes, b, Smaller(b + kRun, blocks), x,
-                                 sums.lanes[r]);
+        DotRun<kFormat, kInputs>(task, o + r, last_lanes, b, Smaller(b + kPart, blocks),
+                                 ahead(r, b), x, sums.lanes[r]);
     for (int64_t r = 0; r < rows; ++r)
       for (int i = 0; i < kInputs; ++i)
         y[i * task.y_stride + (o + r - task.row_begin)] =
             Vec512::Fold(_mm512_load_ps(sums.lanes[r][i]));
   }
 }
+
+// Inputs of the widest tile.
+constexpr int kTileInputs = 6;
 
 // A part of the weights, decoded: 32 KB of codes that stay in the second-level cache while inputs
 // whose matching part (6 x 2 KB) stays in the first pass over them. Lives on the stack.
@@ -259,7 +296,8 @@ struct Panel {
   alignas(64) float acc[kRows][kInputs][16];
 };
 
-// Blocks [first, first + count) of row o to place r of the panel.
+// Blocks [first, first + count) of row o to place r of the panel. Fetches what the place holds
+// next, once all inputs have met this panel, into the second-level cache.
 template <Format kFormat>
 void DecodeToPanel(const DotTask& task, int64_t o, __mmask16 last_lanes, int64_t first,
                    int64_t count, int64_t r, Panel& panel) {
@@ -268,9 +306,14 @@ void DecodeToPanel(const DotTask& task, int64_t o, __mmask16 last_lanes, int64_t
   const int64_t cols = task.w.cols, last = (cols - 1) / kBlock;
   LaneScales<kFormat> scales;
   scales.Load(row, first, cols);
+  const std::byte* ahead =
+      first + count > last
+          ? RowOf<kFormat>(task.w, Smaller(o + Panel::kRows, task.w.rows - 1)).codes
+          : row.codes + (first + count) * kBytes;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t b = first + i;
     const std::byte* p = row.codes + b * kBytes;
+    Prefetch<CacheLevel::kSecond>(ahead + i * kBytes, kBytes);
     const Block block = b < last
                             ? DecodeBlock<kFormat, true>(p, kBytes)
                             : DecodeBlock<kFormat, false>(p, CodeBytes<kFormat>(cols - b * kBlock));
@@ -341,6 +384,25 @@ void DotPanel(const uint16_t* const* x, int64_t offset, int64_t blocks, int64_t 
 }
 
 template <Format kFormat>
+void DotTiles(int64_t width, const uint16_t* const* x, int64_t offset, int64_t blocks, int64_t rows,
+              int64_t i, Panel& panel) {
+  switch (width) {
+    case 1:
+      return DotPanel<kFormat, 1>(x, offset, blocks, rows, i, panel);
+    case 2:
+      return DotPanel<kFormat, 2>(x, offset, blocks, rows, i, panel);
+    case 3:
+      return DotPanel<kFormat, 3>(x, offset, blocks, rows, i, panel);
+    case 4:
+      return DotPanel<kFormat, 4>(x, offset, blocks, rows, i, panel);
+    case 5:
+      return DotPanel<kFormat, 5>(x, offset, blocks, rows, i, panel);
+    default:
+      return DotPanel<kFormat, kTileInputs>(x, offset, blocks, rows, i, panel);
+  }
+}
+
+template <Format kFormat>
 void DotPanels(const DotTask& task, __mmask16 last_lanes, const uint16_t* const* x) {
   Panel panel;
   const int64_t blocks = (task.w.cols + kBlock - 1) / kBlock;
@@ -355,14 +417,13 @@ void DotPanels(const DotTask& task, __mmask16 last_lanes, const uint16_t* const*
         const int64_t part = Smaller(Panel::kBlocks, blocks - b);
         for (int64_t r = 0; r < rows; ++r)
           DecodeToPanel<kFormat>(task, o + r, last_lanes, b, part, r, panel);
-        int64_t i = 0;
-        for (; i + 6 <= count; i += 6)
-          DotPanel<kFormat, 6>(inputs + i, b * kBlock, part, rows, i, panel);
-        for (; i + 4 <= count; i += 4)
-          DotPanel<kFormat, 4>(inputs + i, b * kBlock, part, rows, i, panel);
-        for (; i + 2 <= count; i += 2)
-          DotPanel<kFormat, 2>(inputs + i, b * kBlock, part, rows, i, panel);
-        for (; i < count; ++i) DotPanel<kFormat, 1>(inputs + i, b * kBlock, part, rows, i, panel);
+        // Tiles of nearly equal width: 9 inputs are 5 and 4.
+        int64_t tiles = (count + kTileInputs - 1) / kTileInputs;
+        for (int64_t i = 0; i < count; --tiles) {
+          const int64_t width = (count - i + tiles - 1) / tiles;
+          DotTiles<kFormat>(width, inputs + i, b * kBlock, part, rows, i, panel);
+          i += width;
+        }
       }
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t i = 0; i < count; ++i)
@@ -373,18 +434,38 @@ void DotPanels(const DotTask& task, __mmask16 last_lanes, const uint16_t* const*
 }
 
 template <Format kFormat>
+void DotDirects(int64_t count, const DotTask& task, __mmask16 last_lanes, const uint16_t* const* x,
+                float* y) {
+  switch (count) {
+    case 1:
+      return DotDirect<kFormat, 1>(task, last_lanes, x, y);
+    case 2:
+      return DotDirect<kFormat, 2>(task, last_lanes, x, y);
+    case 3:
+      return DotDirect<kFormat, 3>(task, last_lanes, x, y);
+    case 4:
+      return DotDirect<kFormat, 4>(task, last_lanes, x, y);
+    case 5:
+      return DotDirect<kFormat, 5>(task, last_lanes, x, y);
+    case 6:
+      return DotDirect<kFormat, 6>(task, last_lanes, x, y);
+    case 7:
+      return DotDirect<kFormat, 7>(task, last_lanes, x, y);
+    case 8:
+      return DotDirect<kFormat, 8>(task, last_lanes, x, y);
+    default:
+      return;
+  }
+}
+
+template <Format kFormat>
 void Dot(const DotTask& task, const uint16_t* const* x) {
   const __mmask16 last_lanes = LanesOf(kFormat, task.w.cols - (task.w.cols - 1) / kBlock * kBlock);
   if (task.count > kDirectInputs) return DotPanels<kFormat>(task, last_lanes, x);
-  int64_t i = 0;
-  for (; i + 8 <= task.count; i += 8)
-    DotDirect<kFormat, 8>(task, last_lanes, x + i, task.y + i * task.y_stride);
-  for (; i + 4 <= task.count; i += 4)
-    DotDirect<kFormat, 4>(task, last_lanes, x + i, task.y + i * task.y_stride);
-  float* y = task.y + i * task.y_stride;
-  if (task.count - i == 3) return DotDirect<kFormat, 3>(task, last_lanes, x + i, y);
-  if (task.count - i == 2) return DotDirect<kFormat, 2>(task, last_lanes, x + i, y);
-  if (task.count - i == 1) return DotDirect<kFormat, 1>(task, last_lanes, x + i, y);
+  const int64_t first = task.count <= kDirectTile ? task.count : (task.count + 1) / 2;
+  DotDirects<kFormat>(first, task, last_lanes, x, task.y);
+  DotDirects<kFormat>(task.count - first, task, last_lanes, x + first,
+                      task.y + first * task.y_stride);
 }
 
 }  // namespace
