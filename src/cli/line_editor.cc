@@ -96,6 +96,8 @@ LineEditor::Outcome LineEditor::Read(const std::string& prompt, std::string& lin
     return errno == EINTR ? Outcome::kInterrupted : Outcome::kEnd;
   }
   s.prompt = prompt;
+  // Raw before the prompt shows, so that a key typed at once is not lost between two modes.
+  el_set(s.editor, EL_PREP_TERM, 1);
   int bytes = 0;
   const char* text = el_gets(s.editor, &bytes);
   if (!TakeLine(text, bytes, line)) return errno == EINTR ? Outcome::kInterrupted : Outcome::kEnd;

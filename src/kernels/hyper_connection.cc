@@ -69,7 +69,7 @@ void HyperConnectionPre(MatrixView<const float> x_TSD, const HyperConnection& hc
   Linear(x_TSD, hc.fn, Activation::kF32, Output::kF32, mixes, ctx);
   ForRows(ctx, tokens, x_TSD.cols * 2, [&](int64_t t) {
     const float* x = x_TSD.row(t);
-    const float mean = reference::DotF32(x, x, x_TSD.cols) / static_cast<float>(x_TSD.cols);
+    const float mean = reference::SumOfSquares(x, x_TSD.cols) / static_cast<float>(x_TSD.cols);
     const float scale = 1.0f / std::sqrt(mean + hc.rms_norm_eps);
     for (float& mix : mixes.row_span(t)) mix *= scale;
     float pre[kStreamsMax];

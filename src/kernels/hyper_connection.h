@@ -21,10 +21,10 @@ struct HyperConnection {
   float rms_norm_eps = 0;
 };
 
-// From the S * D values of each row of x: its mixes (fn z) / rms(z), then
-// y[d] = sum_j pre[j] x[j, d] (j ascending, rounded to BF16), post [S] and comb [S, S] (row j the
-// source stream, column k the destination), both float32. post_TS and comb_TS may be empty for
-// hc_head.
+// From the S * D values of each row of x: its mixes (fn z) / rms(z) (the sum of squares as in
+// rms_norm.h), then y[d] = sum_j pre[j] x[j, d] (j ascending, rounded to BF16), post [S] and comb
+// [S, S] (row j the source stream, column k the destination), both float32. post_TS and comb_TS may
+// be empty for hc_head.
 void HyperConnectionPre(MatrixView<const float> x_TSD, const HyperConnection& hc,
                         MatrixView<float> y_TD, MatrixView<float> post_TS,
                         MatrixView<float> comb_TSS, const Context& ctx);

@@ -11,17 +11,17 @@ void SelectTop(std::span<const float> scores, std::span<int32_t> picks,
                std::span<int32_t> scratch) {
   FATHOM_CHECK_LE(picks.size(), scores.size());
   FATHOM_CHECK_EQ(scratch.size(), scores.size());
+  const auto is_better = [&](int32_t a, int32_t b) {
+    const float x = scores[static_cast<size_t>(a)];
+    const float y = scores[static_cast<size_t>(b)];
+    return x > y || (x == y && a < b);
+  };
   std::iota(scratch.begin(), scratch.end(), 0);
-  if (picks.size() < scores.size()) {
+  if (picks.size() < scores.size())
     std::nth_element(scratch.begin(), scratch.begin() + std::ssize(picks), scratch.end(),
-                     [&](int32_t a, int32_t b) {
-                       const float x = scores[static_cast<size_t>(a)];
-                       const float y = scores[static_cast<size_t>(b)];
-                       return x > y || (x == y && a < b);
-                     });
-  }
+                     is_better);
   std::copy_n(scratch.begin(), picks.size(), picks.begin());
-  std::sort(picks.begin(), picks.end());
+  std::sort(picks.begin(), picks.end(), is_better);
 }
 
 void ScoreBlocks(const IndexQuery& query, int64_t heads, int64_t dim, std::span<float> scores,
@@ -55,7 +55,7 @@ void SelectBlocks(std::span<const IndexQuery> queries, int64_t heads, int64_t di
     ParallelFor(ctx, count * chunks, 1, [&](int64_t begin, int64_t, int thread) {
       const int64_t i = begin / chunks, key = begin % chunks * kKeysPerChunk;
       const IndexQuery& query = queries[static_cast<size_t>(first + i)];
-      if (query.visible <= topk || key >= query.visible) return;
+      if (key >= query.visible) return;
       OpsOf(ctx.path).index_scores(
           {query.q, query.weights, heads, dim, query.keys, key,
            std::min(key + kKeysPerChunk, query.visible), ctx.mode == numerics::Mode::kOfficial,
@@ -65,13 +65,9 @@ void SelectBlocks(std::span<const IndexQuery> queries, int64_t heads, int64_t di
       for (int64_t i = begin; i < end; ++i) {
         const IndexQuery& query = queries[static_cast<size_t>(first + i)];
         const size_t visible = static_cast<size_t>(query.visible);
-        // When everything visible is selected the scores need not be known.
-        if (query.visible <= topk) {
-          std::iota(query.picks, query.picks + visible, 0);
-        } else {
-          SelectTop({scores + i * visible_max, visible}, {query.picks, static_cast<size_t>(topk)},
-                    {order + i * visible_max, visible});
-        }
+        const size_t picked = static_cast<size_t>(std::min(topk, query.visible));
+        SelectTop({scores + i * visible_max, visible}, {query.picks, picked},
+                  {order + i * visible_max, visible});
       }
     });
   }

@@ -17,14 +17,15 @@ struct IndexQuery {
   const float* weights = nullptr;  // [HI], already scaled
   const float* keys = nullptr;     // [>= visible, CI]
   int64_t visible = 0;
-  int32_t* picks = nullptr;  // [min(topk, visible)]: selected key indices, ascending
+  int32_t* picks = nullptr;  // [min(topk, visible)]: selected key indices, best first
 };
 
 // Scores every visible key, score_b = sum over heads of relu(q_h . k_b) * w_h, and selects the
-// min(topk, visible) best: larger score first, lower index on a tie.
-// Orders: a dot product adds its pairs one after the other, odd element first, fused; head h is
-// added to lane h mod 16, and the lanes fold as in linear.h. In official mode dot, product and sum
-// are rounded to BF16.
+// min(topk, visible) best: larger score first, lower index on a tie. The scores are computed even
+// when all visible keys will be selected, because attention takes the rows in this order (as the
+// reference does). Orders: a dot product adds its pairs one after the other, odd element first,
+// fused; head h is added to lane h mod 16, and the lanes fold as in linear.h. In official mode dot,
+// product and sum are rounded to BF16.
 void SelectBlocks(std::span<const IndexQuery> queries, int64_t heads, int64_t dim, int64_t topk,
                   const Context& ctx);
 
@@ -33,7 +34,7 @@ void SelectBlocks(std::span<const IndexQuery> queries, int64_t heads, int64_t di
 void ScoreBlocks(const IndexQuery& query, int64_t heads, int64_t dim, std::span<float> scores,
                  const Context& ctx);
 
-// The k best of scores, ascending by index; larger score first, lower index on a tie. picks.size()
+// The k best of scores: larger score first, lower index on a tie. picks.size()
 // <= scores.size(). `scratch` holds scores.size() indices.
 void SelectTop(std::span<const float> scores, std::span<int32_t> picks, std::span<int32_t> scratch);
 

@@ -15,7 +15,7 @@ using testing::Random;
 using testing::TestContext;
 using testing::Values;
 
-TEST(SelectTop, TiesGoToTheLowerIndexAndPicksAscend) {
+TEST(SelectTop, BestFirstAndTiesGoToTheLowerIndex) {
   const std::vector<float> scores = {1, 3, 2, 3, 2, 2, 3, -1};
   const auto select = [&](size_t k) {
     std::vector<int32_t> picks(k), scratch(scores.size());
@@ -24,9 +24,9 @@ TEST(SelectTop, TiesGoToTheLowerIndexAndPicksAscend) {
   };
   EXPECT_EQ(select(0), (std::vector<int32_t>{}));
   EXPECT_EQ(select(2), (std::vector<int32_t>{1, 3}));
-  EXPECT_EQ(select(4), (std::vector<int32_t>{1, 2, 3, 6}));
-  EXPECT_EQ(select(5), (std::vector<int32_t>{1, 2, 3, 4, 6}));
-  EXPECT_EQ(select(8), (std::vector<int32_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(select(4), (std::vector<int32_t>{1, 3, 6, 2}));
+  EXPECT_EQ(select(5), (std::vector<int32_t>{1, 3, 6, 2, 4}));
+  EXPECT_EQ(select(8), (std::vector<int32_t>{1, 3, 6, 2, 4, 5, 0, 7}));
 }
 
 TEST(SelectTop, IsTheSortedSelection) {
@@ -40,7 +40,6 @@ TEST(SelectTop, IsTheSortedSelection) {
   });
   for (const size_t k : {1u, 7u, 512u, 2999u}) {
     std::vector<int32_t> expected(order.begin(), order.begin() + static_cast<int64_t>(k));
-    std::sort(expected.begin(), expected.end());
     std::vector<int32_t> picks(k), scratch(scores.size());
     SelectTop(scores, picks, scratch);
     EXPECT_EQ(picks, expected);
@@ -76,7 +75,7 @@ TEST(SelectBlocks, ManyQueriesAtOnceAreEachQueryAlone) {
     const auto expected = select(0, n, plain.ctx);
     // Everything visible is taken while it fits.
     EXPECT_EQ(std::ssize(expected[3]), topk);
-    EXPECT_EQ(expected[3].back(), topk - 1);
+    EXPECT_EQ(*std::max_element(expected[3].begin(), expected[3].end()), topk - 1);
     for (const Path path : testing::AvailablePaths()) {
       for (const int threads : {1, 2}) {
         TestContext test(threads, path, mode);

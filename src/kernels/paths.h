@@ -21,6 +21,9 @@ struct DotTask {
   int64_t y_stride = 0;
 };
 
+// Slots per block of the running-maximum softmax. Ref: model.md 8.10.
+inline constexpr int64_t kAttentionBlock = 64;
+
 // One query token's attention over gathered rows (sparse_attention.h), heads [head_begin,
 // head_end).
 struct AttentionTask {
@@ -35,6 +38,17 @@ struct AttentionTask {
   bool round = false;        // probabilities and outputs to BF16; q and rows hold BF16 values
   float* o = nullptr;        // [H, C]
   float* scratch = nullptr;  // AttentionScratchFloats() of it
+  int64_t window = 0;        // rows of the list's first part, and the empty slots between it and
+  int64_t gap = 0;           // the rest (RowList)
+
+  // Rows of the block that starts at row `begin`.
+  int64_t BlockRows(int64_t begin) const {
+    const int64_t slot = begin < window ? begin : begin + gap;
+    const int64_t end_slot = (slot / kAttentionBlock + 1) * kAttentionBlock;
+    int64_t end = end_slot <= window ? end_slot : end_slot - gap;
+    if (end_slot > window && end < window) end = window;
+    return (end < count ? end : count) - begin;
+  }
 };
 
 // Index scores of one query against rows [begin, end) of keys (indexer.h).
@@ -74,8 +88,5 @@ extern const PathOps kReferenceOps;
 extern const PathOps kAvx2Ops;
 extern const PathOps kAvx512Ops;
 #endif
-
-// Slots per block of the running-maximum softmax. Ref: model.md 8.10.
-inline constexpr int64_t kAttentionBlock = 64;
 
 }  // namespace fathom::kernels

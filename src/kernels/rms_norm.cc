@@ -24,7 +24,7 @@ void NormalizeHead(float* x, int64_t n, float eps, numerics::Mode mode) {
 void ScaleRow(std::span<const float> x, std::span<const float> weight, float eps,
               numerics::Mode mode, float* y) {
   const int64_t n = std::ssize(x);
-  const float mean = reference::DotF32(x.data(), x.data(), n) / static_cast<float>(n);
+  const float mean = reference::SumOfSquares(x.data(), n) / static_cast<float>(n);
   const float scale = 1.0f / std::sqrt(mean + eps);
   for (size_t i = 0; i < x.size(); ++i) y[i] = numerics::Round(weight[i] * (x[i] * scale), mode);
 }

@@ -11,7 +11,7 @@ namespace fathom::kernels {
 using tensor::MatrixView;
 
 // y = w * (x / sqrt(mean(x^2) + eps)) per row, one rounding to BF16 at the end. The sum of squares
-// runs in the float32 order of linear.h. y may alias x.
+// runs in double, in 8 lanes (value k in lane k mod 8, folded 4, 2, 1). y may alias x.
 void RmsNorm(MatrixView<const float> x_TD, std::span<const float> weight_D, float eps,
              MatrixView<float> y_TD, const Context& ctx);
 

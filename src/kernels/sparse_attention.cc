@@ -8,7 +8,7 @@ namespace fathom::kernels {
 
 void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<const float> sink_H,
                      float scale, int64_t rows_max,
-                     FunctionRef<int64_t(int64_t, const float**)> gather, MatrixView<float> o_THC,
+                     FunctionRef<RowList(int64_t, const float**)> gather, MatrixView<float> o_THC,
                      const Context& ctx) {
   FATHOM_CHECK_EQ(q_THC.cols % heads, int64_t{0});
   FATHOM_CHECK_EQ(o_THC.cols, q_THC.cols);
@@ -30,12 +30,12 @@ void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<con
   ParallelFor(ctx, q_THC.rows * groups, 1, [&](int64_t begin, int64_t, int thread) {
     const int64_t t = begin / groups, head = begin % groups * heads_per_group;
     const float** list = rows + thread * rows_max;
-    const int64_t count = gather(t, list);
-    FATHOM_CHECK(count >= 1 && count <= rows_max);
-    ops.attend({q_THC.row(t), list, count, sink_H.data(), scale, head,
+    const RowList gathered = gather(t, list);
+    FATHOM_CHECK(gathered.count >= 1 && gathered.count <= rows_max);
+    ops.attend({q_THC.row(t), list, gathered.count, sink_H.data(), scale, head,
                 std::min(head + heads_per_group, heads), head_dim,
                 ctx.mode == numerics::Mode::kOfficial, o_THC.row(t),
-                scratch + thread * scratch_floats});
+                scratch + thread * scratch_floats, gathered.window, gathered.gap});
   });
 }
 

@@ -16,19 +16,30 @@ using tensor::MatrixView;
 // o[t, h] = sum_j P_j row_j / (sum_j P_j + exp(sink_h - max)), P_j = exp(q_h . row_j * scale -
 // max).
 //
-// Rows are taken in blocks of 64 from the start of the list with a running maximum; a score adds
-// its pairs of products one after the other, odd element first (all products are added fused); in a
+// Rows stand in slots, and slots are taken in blocks of 64 with a running maximum; a score adds its
+// pairs of products one after the other, odd element first (all products are added fused); in a
 // block the probabilities are summed in float32 in list order, rounded to BF16, and the value
 // products added in pairs of rows, odd row first. The accumulator is rescaled by exp(old max - new
-// max) before each block. Output rounded to BF16. The list is exactly the valid rows (oldest window
-// row first, then compressed rows ascending), so the result does not depend on how the prompt was
-// cut.
+// max) before each block. Output rounded to BF16.
 //
-// gather(t, rows) writes the pointers of row t's list and returns their count, 1 .. rows_max; it is
-// called from several threads.
+// The list is exactly the valid rows: those of the window, oldest first, then the compressed ones.
+// Row i of the window stands in slot i and the compressed rows start at slot window + gap: the
+// reference keeps slots for a whole window, and where its blocks end decides how probabilities are
+// rounded. With window + gap constant the result depends on the token's position only, not on how a
+// prompt was cut.
+struct RowList {
+  RowList(int64_t count_in, int64_t window_in = 0, int64_t gap_in = 0)  // NOLINT: implicit
+      : count(count_in), window(window_in), gap(gap_in) {}
+  int64_t count;
+  int64_t window;
+  int64_t gap;
+};
+
+// gather(t, rows) writes the pointers of row t's list, 1 .. rows_max of them; it is called from
+// several threads.
 void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<const float> sink_H,
                      float scale, int64_t rows_max,
-                     FunctionRef<int64_t(int64_t, const float**)> gather, MatrixView<float> o_THC,
+                     FunctionRef<RowList(int64_t, const float**)> gather, MatrixView<float> o_THC,
                      const Context& ctx);
 
 }  // namespace fathom::kernels

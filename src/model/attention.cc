@@ -119,7 +119,7 @@ void Executor::AttendRows(int64_t layer, const LayerWeights& w, const Pass& pass
     const int64_t picked = kind == LayerKind::kCsa ? std::min(topk, visible) : visible;
     rows_max = std::max(rows_max, window + picked);
   }
-  const auto gather = [&](int64_t t, const float** list) {
+  const auto gather = [&](int64_t t, const float** list) -> kernels::RowList {
     const Segment& segment =
         pass.segments[static_cast<size_t>(pass.segment_of_row[static_cast<size_t>(t)])];
     LayerState& state = layer_state(*segment.sequence, layer);
@@ -133,7 +133,8 @@ void Executor::AttendRows(int64_t layer, const LayerWeights& w, const Pass& pass
                                                  : state.window.data() + RingRow(at, window) * dim;
         },
         [&](int64_t block) { list[count++] = state.compressed.data() + block * dim; });
-    return count;
+    const int64_t in_window = std::min(p + 1, window);
+    return {count, in_window, segment.window_slots - in_window};
   };
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
   if (Has(Mistake::kNoSink)) {

@@ -118,7 +118,8 @@ Executor::Pass Executor::BeginPass(std::span<const BatchItem> batch, int64_t fir
     FATHOM_CHECK_LE(position + count, item.sequence->capacity());
     s.segment_of_row.insert(s.segment_of_row.end(), item.tokens.size(),
                             static_cast<int32_t>(s.segments.size()));
-    s.segments.push_back({item.sequence, std::ssize(s.tokens), count, position});
+    s.segments.push_back({item.sequence, std::ssize(s.tokens), count, position,
+                          item.window_slots > 0 ? item.window_slots : config_.sliding_window});
     s.tokens.insert(s.tokens.end(), item.tokens.begin(), item.tokens.end());
   }
   const int64_t rows = std::ssize(s.tokens), pairs = config_.qk_rope_head_dim / 2;

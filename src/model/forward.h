@@ -31,6 +31,10 @@ struct BatchItem {
   Sequence* sequence = nullptr;
   std::span<const TokenId> tokens;  // at least one, each in [0, vocab_size)
   LogitRows want = LogitRows::kLast;
+  // For comparison with recordings only: attention slots kept for the window (kernels::RowList).
+  // The reference keeps min(prompt length, W) of them while it reads a prompt; 0 means W, which
+  // makes results independent of the prompt's length.
+  int64_t window_slots = 0;
 };
 
 struct Limits {
@@ -45,7 +49,7 @@ class Tap {
   // "attn_in" [T, D], "attn.q" [T, H*C], "attn.o" [T, H*C] (before the inverse rotation),
   // "attn.out" [T, D], "after_attn" [T, S*D], "ffn_in" [T, D], "ffn.out" [T, D], "out" [T, S*D].
   virtual void OnTensor(int64_t layer, std::string_view name, MatrixView<const float> rows) = 0;
-  // Compressed rows that row t of the batch attends to in a CSA layer, ascending.
+  // Compressed rows that row t of the batch attends to in a CSA layer, best first.
   virtual void OnPicks(int64_t layer, int64_t t, std::span<const int32_t> picks) = 0;
 };
 

@@ -1,7 +1,7 @@
 // Inside of the room and of its verification: which rows a query attends to, as a pure function of
-// its position. The window comes first, oldest row first, then the compressed rows, ascending: the
-// list is exactly the valid rows, so it does not depend on how a prompt was cut. Ref: model.md 8.7,
-// 8.8, 8.10.
+// its position. The window comes first, oldest row first, then the compressed rows (HCA: ascending;
+// CSA: as the indexer picked them, best first): the list is exactly the valid rows, so it does not
+// depend on how a prompt was cut. Ref: model.md 8.7, 8.8, 8.10.
 #pragma once
 
 #include <algorithm>

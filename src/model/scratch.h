@@ -16,6 +16,7 @@ struct Executor::Segment {
   int64_t first_row = 0;
   int64_t count = 0;
   int64_t position = 0;  // of the first row
+  int64_t window_slots = 0;
 };
 
 struct Executor::Pass {

@@ -49,6 +49,8 @@ class Runner {
   Greedy RunGreedy(std::span<const TokenId> prompt, int64_t count);
 
  private:
+  int64_t PromptSlots(int64_t prompt_len) const;
+
   const model::LoadedModel& loaded_;
   kernels::Path path_;
   int64_t chunk_;

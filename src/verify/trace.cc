@@ -295,7 +295,8 @@ Result<void> TraceChecker::CheckFfnSublayer(const Module& m) {
   return {};
 }
 
-// The core attention on recorded queries and rows, in the recorded order of picks made ascending.
+// The core attention on recorded queries and rows, in the recorded order, with slots for the
+// whole window (recorded prompts of a trace are longer than it).
 Result<void> TraceChecker::CheckAttention(const Module& m) {
   if (!Has(m, "attn.q") || !Has(m, "attn.kv") || !Has(m, "attn.idx") || !Has(m, "attn.o"))
     return {};
@@ -310,16 +311,18 @@ Result<void> TraceChecker::CheckAttention(const Module& m) {
     std::vector<int64_t>& list = lists.emplace_back();
     for (const int64_t row : idx.view().row_span(t))
       if (row >= 0) list.push_back(row);
-    std::sort(list.begin(), list.end());
-    if (list.empty() || list.back() >= kv.rows())
+    if (list.empty() || *std::max_element(list.begin(), list.end()) >= kv.rows())
       return Error{fmt::format("{}: {}attn.idx: row {} expected to hold indices below {}",
                                recorded_.path(), m.prefix, t, kv.rows())};
   }
   FloatTable own = MakeTable(rows, heads * dim);
-  const auto gather = [&](int64_t t, const float** list) {
+  const auto gather = [&](int64_t t, const float** list) -> kernels::RowList {
     const std::vector<int64_t>& from = lists[static_cast<size_t>(t)];
     for (size_t i = 0; i < from.size(); ++i) list[i] = kv.view().row(from[i]);
-    return std::ssize(from);
+    const int64_t position = m.rows[static_cast<size_t>(t)];
+    const int64_t window = config_.sliding_window;
+    const int64_t in_window = std::min(position + 1, window);
+    return {std::ssize(from), in_window, window - in_window};
   };
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
   kernels::SparseAttention(q.view(), heads, weights(m).attn.attn_sink, scale, idx.cols(), gather,

@@ -31,10 +31,19 @@ constexpr auto kPatience = std::chrono::seconds(60);
   _exit(127);
 }
 
-int StatusOf(pid_t process) {
-  int status = 0;
-  FATHOM_CHECK_EQ(waitpid(process, &status, 0), process);
+int StatusOf(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// Waits for the end, and makes one if patience ends first.
+int Reap(pid_t process) {
+  int status = 0;
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (waitpid(process, &status, WNOHANG) == 0) {
+    if (std::chrono::steady_clock::now() > end) kill(process, SIGKILL);
+    usleep(2000);
+  }
+  return StatusOf(status);
 }
 
 std::string Slurp(const std::filesystem::path& path) {
@@ -63,7 +72,7 @@ Finished RunProgram(const std::vector<std::string>& arguments, const std::string
     Execute(arguments);
   }
   Finished finished;
-  finished.status = StatusOf(process);
+  finished.status = Reap(process);
   finished.out = Slurp(folder + "/out");
   finished.err = Slurp(folder + "/err");
   std::filesystem::remove_all(folder);
@@ -86,7 +95,7 @@ OnTerminal::OnTerminal(const std::vector<std::string>& arguments,
 OnTerminal::~OnTerminal() {
   if (process_ > 0) {
     kill(process_, SIGKILL);
-    StatusOf(process_);
+    Reap(process_);
   }
   close(terminal_);
 }
@@ -95,8 +104,8 @@ void OnTerminal::Type(const std::string& keys) {
   FATHOM_CHECK_EQ(write(terminal_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
 }
 
-bool OnTerminal::WaitFor(const std::string& text) {
-  const auto end = std::chrono::steady_clock::now() + kPatience;
+bool OnTerminal::WaitFor(const std::string& text, std::chrono::seconds patience) {
+  const auto end = std::chrono::steady_clock::now() + patience;
   for (;;) {
     if (const size_t at = unread_.find(text); at != unread_.npos) {
       seen_ = unread_.substr(0, at + text.size());
@@ -117,7 +126,7 @@ bool OnTerminal::WaitFor(const std::string& text) {
 
 int OnTerminal::Wait() {
   WaitFor("\x04 never comes");  // reads to the end, so that the program is not held up
-  const int status = StatusOf(process_);
+  const int status = Reap(process_);
   process_ = -1;
   return status;
 }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -27,9 +28,9 @@ class OnTerminal {
   ~OnTerminal();
 
   void Type(const std::string& keys);
-  // Reads until `text` has appeared in what was written since the last WaitFor; false after a
-  // minute or at the end of the program.
-  bool WaitFor(const std::string& text);
+  // Reads until `text` has appeared in what was written since the last WaitFor that found its own;
+  // false after `patience` or at the end of the program.
+  bool WaitFor(const std::string& text, std::chrono::seconds patience = std::chrono::seconds(60));
   // What the latest WaitFor read.
   const std::string& seen() const { return seen_; }
   // Waits for the end; status as in Finished.

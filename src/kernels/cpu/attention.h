@@ -214,8 +214,8 @@ void Attend(const AttentionTask& task) {
     s.running.max[h] = -__builtin_inff();
     s.running.denominator[h] = 0;
   }
-  for (int64_t begin = 0; begin < task.count; begin += kAttentionBlock) {
-    const int64_t n = Smaller(kAttentionBlock, task.count - begin);
+  for (int64_t begin = 0, n = 0; begin < task.count; begin += n) {
+    n = task.BlockRows(begin);
     const float* const* rows = task.rows + begin;
     K::Score(s.queries, s.heads, dim, rows, n, s.rows, s.scores);
     SoftmaxBlock<V>(s.scores, n, s.heads, task.scale, task.round, s.running);

@@ -31,8 +31,8 @@ void Attend(const AttentionTask& task) {
     std::fill(acc.begin(), acc.end(), 0.0f);
     float max = -std::numeric_limits<float>::infinity();
     float denominator = 0;
-    for (int64_t begin = 0; begin < task.count; begin += kAttentionBlock) {
-      const int64_t n = std::min(kAttentionBlock, task.count - begin);
+    for (int64_t begin = 0, n = 0; begin < task.count; begin += n) {
+      n = task.BlockRows(begin);
       const float* const* rows = task.rows + begin;
       float p[kAttentionBlock + 1] = {};
       float new_max = max;

@@ -1,5 +1,5 @@
-// The float32 summation order of linear.h on plain arrays, for the ops that have no vector path of
-// their own (norms, hyper-connections) and for the reference path.
+// Sums over plain arrays: the float32 order of linear.h for the reference path, and the sum of
+// squares of the norms, which have no vector path of their own.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,21 @@ inline float DotF32(const float* a, const float* b, int64_t n) {
   for (int64_t l = 0; l < n - whole; ++l) acc[l] += a[whole + l] * b[whole + l];
   for (int l = 0; l < 16; ++l) acc[l] = (acc[l] + acc[16 + l]) + (acc[32 + l] + acc[48 + l]);
   return Fold16(acc);
+}
+
+// sum of x[k]^2 in double (each square is exact there), value k in lane k mod 8, the lanes folded
+// 4, 2, 1; rounded to float once. A norm's scale multiplies a whole row, so its last bit is worth
+// more than others.
+inline float SumOfSquares(const float* x, int64_t n) {
+  double lanes[8] = {};
+  const int64_t whole = n / 8 * 8;
+  for (int64_t i = 0; i < whole; i += 8)
+    for (int l = 0; l < 8; ++l) lanes[l] += static_cast<double>(x[i + l]) * x[i + l];
+  for (int64_t l = 0; l < n - whole; ++l)
+    lanes[l] += static_cast<double>(x[whole + l]) * x[whole + l];
+  for (int half = 4; half >= 1; half /= 2)
+    for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+  return static_cast<float>(lanes[0]);
 }
 
 }  // namespace fathom::kernels::reference
