@@ -167,7 +167,8 @@ Result<std::vector<Check>> CheckLogits(const CaseSpec& spec, const CaseContext& 
     FATHOM_TRY_VOID(RequireLimit(file.logits.has_value(), "logits", spec));
     FATHOM_TRY_VOID(RequireLimit(!has_mtp || file.mtp.has_value(), "mtp", spec));
     const Runner::Logits own =
-        context.runner.Run(recorded.ids, recorded.prompt_len, wanted, numerics::Mode::kOfficial);
+        context.runner.Run(recorded.ids, recorded.prompt_len, wanted, numerics::Mode::kOfficial,
+                           Runner::Slots::kAsRecorded);
     AddStatistics(Compare(own.logits.view(), recorded.logits.logits.view()), *file.logits, "logits",
                   checks);
     if (has_mtp)

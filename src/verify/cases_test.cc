@@ -8,7 +8,8 @@ namespace fathom::verify {
 namespace {
 
 const std::string kTolerance =
-    R"("tolerance": {"logits": {"mean": 0.1, "p99": 0.5, "top1_agree": 0.9}, "pure_logits_max": 0.002})";
+    R"("tolerance": {"logits": {"mean": 0.1, "p99": 0.5, "top1_agree": 0.9}, )"
+    R"("pure_logits_max": 0.002})";
 
 std::string WithCases(const std::string& cases) {
   return "{" + kTolerance + R"(, "cases": [)" + cases + "]}";

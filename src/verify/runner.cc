@@ -19,13 +19,12 @@ model::Executor Runner::MakeExecutor(numerics::Mode mode, int64_t tokens_max) {
                          context(mode));
 }
 
-// As the reference had them when it read the prompt (BatchItem::window_slots).
-int64_t Runner::PromptSlots(int64_t prompt_len) const {
+int64_t Runner::RecordedSlots(int64_t prompt_len) const {
   return std::min(prompt_len, config().sliding_window);
 }
 
 Runner::Logits Runner::Run(std::span<const TokenId> ids, int64_t prompt_len, const Wanted& wanted,
-                           numerics::Mode mode) {
+                           numerics::Mode mode, Slots slots) {
   const int64_t vocab = config().vocab_size, count = std::ssize(ids);
   model::Executor executor = MakeExecutor(mode, count);
   model::Sequence sequence(config(), count);
@@ -44,9 +43,10 @@ Runner::Logits Runner::Run(std::span<const TokenId> ids, int64_t prompt_len, con
     const int64_t rows = at < prompt_len ? std::min(chunk_, prompt_len - at) : 1;
     const auto first = std::lower_bound(wanted.logits.begin(), wanted.logits.end(), at);
     const bool wants = first != wanted.logits.end() && *first < at + rows;
-    const BatchItem item{&sequence, ids.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
-                         wants ? LogitRows::kAll : LogitRows::kNone,
-                         at < prompt_len ? PromptSlots(prompt_len) : 0};
+    const BatchItem item{
+        &sequence, ids.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
+        wants ? LogitRows::kAll : LogitRows::kNone,
+        slots == Slots::kAsRecorded && at < prompt_len ? RecordedSlots(prompt_len) : 0};
     executor.Forward({&item, 1}, pass_logits.view().rows_from(0, wants ? rows : 0));
     if (wants) keep(wanted.logits, at, rows, result.logits);
     const int64_t mtp_rows = std::min(rows, count - 1 - at);
@@ -69,14 +69,14 @@ Runner::Greedy Runner::RunGreedy(std::span<const TokenId> prompt, int64_t count)
   std::span<const TokenId> left = prompt;
   while (std::ssize(left) > chunk_) {
     const BatchItem item{&sequence, left.first(static_cast<size_t>(chunk_)), LogitRows::kNone,
-                         PromptSlots(std::ssize(prompt))};
+                         RecordedSlots(std::ssize(prompt))};
     executor.Forward({&item, 1}, {});
     left = left.subspan(static_cast<size_t>(chunk_));
   }
   TokenId last = 0;
   for (int64_t i = 0; i < count; ++i) {
     const BatchItem item{&sequence, left, LogitRows::kLast,
-                         i == 0 ? PromptSlots(std::ssize(prompt)) : 0};
+                         i == 0 ? RecordedSlots(std::ssize(prompt)) : 0};
     executor.Forward({&item, 1}, result.logits.view().rows_from(i, 1));
     last = static_cast<TokenId>(ArgMax(result.logits.view().row(i), vocab));
     result.generated.push_back(last);

@@ -28,6 +28,12 @@ class Runner {
   // With room for passes of a chunk each, or of tokens_max where that is less.
   model::Executor MakeExecutor(numerics::Mode mode, int64_t tokens_max);
 
+  // How many attention slots the window has while a prompt is read (BatchItem::window_slots).
+  enum class Slots {
+    kWindow,      // all of them: what `fathom run` computes, for every length and cut
+    kAsRecorded,  // min(prompt length, window), as the reference had them when it read the prompt
+  };
+
   // Which logits of a sequence are wanted, by position, ascending.
   struct Wanted {
     std::span<const int64_t> logits;
@@ -39,9 +45,10 @@ class Runner {
   };
   // The first prompt_len ids as a prompt, the others one by one, each given (teacher forced).
   Logits Run(std::span<const TokenId> ids, int64_t prompt_len, const Wanted& wanted,
-             numerics::Mode mode);
+             numerics::Mode mode, Slots slots = Slots::kWindow);
 
-  // The prompt, then `count` tokens of its own choice, the largest logit each time.
+  // The prompt, then `count` tokens of its own choice, the largest logit each time. Slots as
+  // recorded.
   struct Greedy {
     std::vector<TokenId> generated;
     FloatTable logits;  // row i chose generated[i]
@@ -49,7 +56,7 @@ class Runner {
   Greedy RunGreedy(std::span<const TokenId> prompt, int64_t count);
 
  private:
-  int64_t PromptSlots(int64_t prompt_len) const;
+  int64_t RecordedSlots(int64_t prompt_len) const;
 
   const model::LoadedModel& loaded_;
   kernels::Path path_;

@@ -72,11 +72,11 @@ INSTANTIATE_TEST_SUITE_P(Models, GoldenModel,
                          testing::Combine(testing::Values("bf16-tiny", "fp8-fp4-tiny",
                                                           "longctx-tiny", "flash-shape"),
                                           testing::Values(kReferencePath, kFastOne, kFastTwo)),
-                         [](const auto& info) {
-                           std::string name = std::get<0>(info.param);
+                         [](const auto& test) {
+                           std::string name = std::get<0>(test.param);
                            for (char& c : name)
                              if (c == '-') c = '_';
-                           return name + "_" + std::get<1>(info.param).name;
+                           return name + "_" + std::get<1>(test.param).name;
                          });
 
 class GoldenOps : public testing::TestWithParam<Way> {};
@@ -88,7 +88,7 @@ TEST_P(GoldenOps, EveryTablePasses) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ops, GoldenOps, testing::Values(kReferencePath, kFastOne, kFastTwo),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace fathom

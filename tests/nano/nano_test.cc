@@ -91,7 +91,8 @@ std::vector<float> LogitsAlong(const Conversation& conversation, const SessionOp
   };
   EXPECT_TRUE(session->Prefill(conversation.prompt_ids).ok());
   add(session->logits());
-  for (const TokenId token : std::span(conversation.output_ids).first(10))
+  const size_t steps = std::min(conversation.output_ids.size(), size_t{10});
+  for (const TokenId token : std::span(conversation.output_ids).first(steps))
     add(session->Step(token));
   return all;
 }

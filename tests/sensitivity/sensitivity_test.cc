@@ -134,11 +134,11 @@ TEST_P(Sensitivity, TheCheckerNotices) {
 
 INSTANTIATE_TEST_SUITE_P(Mistakes, Sensitivity,
                          testing::Combine(testing::ValuesIn(kWeak), testing::ValuesIn(kEntries)),
-                         [](const auto& info) {
-                           std::string name = std::get<0>(info.param).model;
+                         [](const auto& test) {
+                           std::string name = std::get<0>(test.param).model;
                            for (char& c : name)
                              if (c == '-') c = '_';
-                           return name + "_" + std::get<1>(info.param).name;
+                           return name + "_" + std::get<1>(test.param).name;
                          });
 
 class WithoutMistake : public testing::TestWithParam<Weak> {};
@@ -148,8 +148,8 @@ TEST_P(WithoutMistake, TheSameProgramPasses) {
   EXPECT_TRUE(report.passes()) << verify::FormatLine(report.cases[0]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Mistakes, WithoutMistake, testing::ValuesIn(kWeak), [](const auto& info) {
-  std::string name = info.param.model;
+INSTANTIATE_TEST_SUITE_P(Mistakes, WithoutMistake, testing::ValuesIn(kWeak), [](const auto& test) {
+  std::string name = test.param.model;
   for (char& c : name)
     if (c == '-') c = '_';
   return name;

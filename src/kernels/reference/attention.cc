@@ -4,15 +4,32 @@
 // the odd element of each pair first (DotPairs) into vector code with another result, which is
 // neither this order nor any other the language allows. pair_order_test.cc watches over it.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
 #include "kernels/reference/attention.h"
 #include "kernels/reference/dot.h"
+#include "kernels/reference/fma.h"
 #include "numerics/functions.h"
 
 namespace fathom::kernels::reference {
 
+namespace {
+
+// acc[c] += p_odd * odd[c], then p_even * even[c].
+FATHOM_FMA_CLONES
+void AddRowPair(float p_odd, const float* odd, float p_even, const float* even, int64_t n,
+                float* acc) {
+  for (int64_t c = 0; c < n; ++c) {
+    acc[c] = std::fma(p_odd, odd[c], acc[c]);
+    acc[c] = std::fma(p_even, even[c], acc[c]);
+  }
+}
+
+}  // namespace
+
+FATHOM_FMA_CLONES
 float DotPairs(const float* a, const float* b, int64_t n) {
   float sum = 0;
   for (int64_t i = 0; i < n; i += 2) {
@@ -51,15 +68,8 @@ void Attend(const AttentionTask& task) {
       max = new_max;
       for (float& value : acc) value *= shrink;
       // An odd last row is paired with itself at probability zero.
-      for (int64_t j = 0; j < n; j += 2) {
-        const float* even = rows[j];
-        const float* odd = rows[std::min(j + 1, n - 1)];
-        for (int64_t c = 0; c < dim; ++c) {
-          float& sum_c = acc[static_cast<size_t>(c)];
-          sum_c = std::fma(p[j + 1], odd[c], sum_c);
-          sum_c = std::fma(p[j], even[c], sum_c);
-        }
-      }
+      for (int64_t j = 0; j < n; j += 2)
+        AddRowPair(p[j + 1], rows[std::min(j + 1, n - 1)], p[j], rows[j], dim, acc.data());
     }
     denominator += numerics::Exp(task.sink[h] - max);
     for (int64_t c = 0; c < dim; ++c)
