@@ -19,18 +19,17 @@ build:  ## the release binary, build/release/fathom (default)
 run: build  ## build, then hold a short conversation with the bundled demonstration model
 	@tools/demo.sh build/release/fathom
 
-# One ctest run over the three builds, so that its summary counts everything. Tests of the sanitizer build
-# are named dev.*, those of the fuzz targets fuzz.*.
+# One ctest run over both builds, so that its summary counts everything. Tests of the sanitizer build are
+# named sanitized.*, those of the fuzz targets fuzz.*; both come from one build by clang, whose libFuzzer
+# needs the sanitizers anyway.
 test:  ## the whole suite: release build, sanitizer build, a short run of every fuzz target
 	@tools/install_packages.sh build test
 	@$(CONFIGURE) release
 	@$(COMPILE) release
-	@$(CONFIGURE) dev
-	@$(COMPILE) dev
 	@$(CONFIGURE) fuzz
-	@$(COMPILE) fuzz
+	@$(COMPILE) sanitize
 	@rm -rf build/fuzz/fuzz/test_corpus && mkdir -p build/all
-	@for name in release dev fuzz; do echo "subdirs(\"$(CURDIR)/build/$$name\")"; done \
+	@for name in release fuzz; do echo "subdirs(\"$(CURDIR)/build/$$name\")"; done \
 	  > build/all/CTestTestfile.cmake
 	@ctest --test-dir build/all --parallel $(JOBS) --output-on-failure --no-tests=error \
 	  --no-label-summary

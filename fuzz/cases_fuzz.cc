@@ -1,4 +1,7 @@
 // Any bytes as a file of recorded cases: read, or refused in one line.
+#include <cstddef>
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "verify/cases.h"

@@ -15,7 +15,7 @@ namespace {
 // Seconds for one text. Optimised code takes 0.1 s for a megabyte of mixed text and up to 0.5 s for
 // the worst inputs below on one core of a small machine; sanitized or unoptimised code some twenty
 // times as much per byte, and gets shorter texts. A quadratic pass takes minutes in either.
-#if defined(NDEBUG) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(NDEBUG) && !defined(FATHOM_SANITIZED)
 constexpr double kMixedSecondsMax = 1;
 constexpr double kWorstSecondsMax = 5;
 constexpr size_t kBytes = 1'000'000;

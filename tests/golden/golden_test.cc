@@ -15,7 +15,7 @@ namespace {
 
 const std::string kGolden = FATHOM_SOURCE_DIR "/testdata/golden";
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef FATHOM_SANITIZED
 constexpr bool kIsSlowBuild = true;
 #else
 constexpr bool kIsSlowBuild = false;
@@ -35,7 +35,8 @@ constexpr Way kFastTwo = {"FastTwoThreads", false, 2, 100};
 verify::Options OptionsOf(const Way& way) {
   return {.path = way.is_reference ? kernels::Path::kReference : kernels::BestPath(),
           .threads = way.threads,
-          .chunk = way.chunk};
+          .chunk = way.chunk,
+          .only = ""};
 }
 
 void ExpectAllPass(const Result<verify::Report>& report, int64_t cases_min) {

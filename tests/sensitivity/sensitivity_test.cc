@@ -127,9 +127,12 @@ TEST_P(Sensitivity, TheCheckerNotices) {
   // Without any rounding there is no activation rounding to leave out.
   EXPECT_EQ(result.passes_level(1), entry.is_quantisation || is_invisible)
       << verify::FormatLine(result);
-  if (!is_invisible && !IsListed(weak.inside_level_3, entry.name))
+  if (!is_invisible && !IsListed(weak.inside_level_3, entry.name)) {
     EXPECT_FALSE(result.passes_level(3)) << verify::FormatLine(result);
-  if (!is_invisible && !entry.is_quantisation) EXPECT_FALSE(report.passes());
+  }
+  if (!is_invisible && !entry.is_quantisation) {
+    EXPECT_FALSE(report.passes());
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Mistakes, Sensitivity,
