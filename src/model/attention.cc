@@ -19,14 +19,11 @@
 #include "model/scratch.h"
 
 namespace fathom::model {
-namespace {
 
 using kernels::Activation;
 using kernels::Direction;
 using kernels::Output;
 using kernels::RowKind;
-
-}  // namespace
 
 void Executor::Attention(int64_t layer, const LayerWeights& w, const Pass& pass,
                          MatrixView<const float> x_TD, MatrixView<float> y_TD) {

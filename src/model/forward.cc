@@ -141,39 +141,40 @@ Executor::Pass Executor::BeginPass(std::span<const BatchItem> batch, int64_t fir
 // Ref: inference/model.py, Block.forward.
 void Executor::Block(int64_t layer, const LayerWeights& w, const Pass& pass,
                      MatrixView<float> streams_TSD) {
-  Scratch& s = *scratch_;
-  const int64_t rows = pass.rows, dims = config_.hidden_size, streams = config_.hc_mult;
-  const auto sub_in = s.sub_in.matrix(rows, dims), normed = s.normed.matrix(rows, dims);
-  const auto sub_out = s.sub_out.matrix(rows, dims);
-  const auto post = s.post.matrix(rows, streams), comb = s.comb.matrix(rows, streams * streams);
-  kernels::HyperConnectionPre(streams_TSD, Hyper(w.hc_attn), sub_in, post, comb, ctx_);
-  kernels::RmsNorm(sub_in, w.attn_norm, static_cast<float>(config_.rms_norm_eps), normed, ctx_);
-  Watch(layer, "attn_in", normed);
-  Attention(layer, w, pass, normed, sub_out);
-  Watch(layer, "attn.out", sub_out);
-  if (Has(Mistake::kCombTransposed)) {
-    for (int64_t t = 0; t < rows; ++t)
-      for (int64_t j = 0; j < streams; ++j)
-        for (int64_t k = 0; k < j; ++k)
-          std::swap(comb.row(t)[j * streams + k], comb.row(t)[k * streams + j]);
-  }
-  kernels::HyperConnectionPost(sub_out, post, comb, streams_TSD, ctx_);
+  Sublayer(w.hc_attn, w.attn_norm, streams_TSD,
+           [&](MatrixView<const float> x_TD, MatrixView<float> y_TD) {
+             Watch(layer, "attn_in", x_TD);
+             Attention(layer, w, pass, x_TD, y_TD);
+             Watch(layer, "attn.out", y_TD);
+           });
   Watch(layer, "after_attn", streams_TSD);
   FfnSublayer(layer, w, pass.tokens, streams_TSD);
 }
 
 void Executor::FfnSublayer(int64_t layer, const LayerWeights& w, std::span<const TokenId> tokens,
                            MatrixView<float> streams_TSD) {
+  Sublayer(w.hc_ffn, w.ffn_norm, streams_TSD,
+           [&](MatrixView<const float> x_TD, MatrixView<float> y_TD) {
+             Watch(layer, "ffn_in", x_TD);
+             Moe(w.ffn, tokens, x_TD, y_TD);
+             Watch(layer, "ffn.out", y_TD);
+           });
+  Watch(layer, "out", streams_TSD);
+}
+
+// The streams are reduced to one row and normalised, `run` computes the sub-layer, and its output
+// is mixed back into the streams.
+void Executor::Sublayer(const HyperConnectionWeights& hc, const FloatVector& norm,
+                        MatrixView<float> streams_TSD,
+                        FunctionRef<void(MatrixView<const float>, MatrixView<float>)> run) {
   Scratch& s = *scratch_;
   const int64_t rows = streams_TSD.rows, dims = config_.hidden_size, streams = config_.hc_mult;
   const auto sub_in = s.sub_in.matrix(rows, dims), normed = s.normed.matrix(rows, dims);
   const auto sub_out = s.sub_out.matrix(rows, dims);
   const auto post = s.post.matrix(rows, streams), comb = s.comb.matrix(rows, streams * streams);
-  kernels::HyperConnectionPre(streams_TSD, Hyper(w.hc_ffn), sub_in, post, comb, ctx_);
-  kernels::RmsNorm(sub_in, w.ffn_norm, static_cast<float>(config_.rms_norm_eps), normed, ctx_);
-  Watch(layer, "ffn_in", normed);
-  Moe(w.ffn, tokens, normed, sub_out);
-  Watch(layer, "ffn.out", sub_out);
+  kernels::HyperConnectionPre(streams_TSD, Hyper(hc), sub_in, post, comb, ctx_);
+  kernels::RmsNorm(sub_in, norm, static_cast<float>(config_.rms_norm_eps), normed, ctx_);
+  run(normed, sub_out);
   if (Has(Mistake::kCombTransposed)) {
     for (int64_t t = 0; t < rows; ++t)
       for (int64_t j = 0; j < streams; ++j)
@@ -181,7 +182,6 @@ void Executor::FfnSublayer(int64_t layer, const LayerWeights& w, std::span<const
           std::swap(comb.row(t)[j * streams + k], comb.row(t)[k * streams + j]);
   }
   kernels::HyperConnectionPost(sub_out, post, comb, streams_TSD, ctx_);
-  Watch(layer, "out", streams_TSD);
 }
 
 void Executor::HeadLogits(MatrixView<const float> streams_RSD,

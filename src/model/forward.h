@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/function_ref.h"
 #include "base/types.h"
 #include "kernels/context.h"
 #include "kernels/hyper_connection.h"
@@ -113,6 +114,9 @@ class Executor {
   void OutputProjection(const AttentionWeights& w, const Pass& pass, MatrixView<float> y_TD);
   void Moe(const MoeWeights& w, std::span<const TokenId> tokens, MatrixView<const float> x_TD,
            MatrixView<float> y_TD);
+  void Sublayer(const HyperConnectionWeights& hc, const FloatVector& norm,
+                MatrixView<float> streams_TSD,
+                FunctionRef<void(MatrixView<const float>, MatrixView<float>)> run);
   void FfnSublayer(int64_t layer, const LayerWeights& w, std::span<const TokenId> tokens,
                    MatrixView<float> streams_TSD);
   void HeadLogits(MatrixView<const float> streams_RSD, const HyperConnectionWeights& hc_head,
