@@ -11,10 +11,9 @@ namespace {
 
 using kernels::RowKind;
 
-// Candidates of one block: its tokens, and at ratio 4 those of the block before. The released
-// models need 128.
-constexpr int64_t kCandidatesMax = 512;
-constexpr int64_t kPairsMax = 256;
+// Candidates of one block: its tokens, and at ratio 4 those of the block before.
+constexpr int64_t kCandidatesMax = kCompressRatioMax;
+constexpr int64_t kPairsMax = kRotaryDimsMax / 2;
 
 bool Overlaps(const Compressor& compressor) {
   return KindOfRatio(compressor.ratio) == LayerKind::kCsa;

@@ -30,7 +30,6 @@ constexpr int64_t kExpertsOfAllLayersMax = int64_t{1} << 20;
 constexpr int64_t kWidthMax = int64_t{1} << 20;
 constexpr int64_t kHeadDimMax = 1 << 14;
 constexpr int64_t kHeadsMax = 1 << 14;
-constexpr int64_t kRatioMax = 1 << 14;
 constexpr int64_t kVocabularyMax = int64_t{1} << 24;
 constexpr int64_t kPositionsMax = int64_t{1} << 30;
 constexpr double kWeightsMax = 0x1p50;
@@ -236,7 +235,7 @@ std::vector<int64_t> RatiosOfLayerTypes(Reader& reader) {
   if (const Json* rates = reader.Object("compress_rates")) {
     Reader inside = reader.Inside(*rates, "compress_rates");
     csa = inside.Int({"compressed_sparse_attention"}, 4, 4, csa);
-    hca = inside.Int({"heavily_compressed_attention"}, 1, kRatioMax, hca);
+    hca = inside.Int({"heavily_compressed_attention"}, 1, kCompressRatioMax, hca);
     if (KindOfRatio(hca) != LayerKind::kHca)
       inside.Fail("heavily_compressed_attention", "a ratio other than 4", std::to_string(hca));
   }
@@ -264,7 +263,7 @@ void ReadRatios(Reader& reader, Config& config) {
   const bool is_typed = !reader.Has("compress_ratios") && reader.Has("layer_types");
   const char* key = is_typed ? "layer_types" : "compress_ratios";
   std::vector<int64_t> ratios =
-      is_typed ? RatiosOfLayerTypes(reader) : reader.Ints("compress_ratios", 0, kRatioMax);
+      is_typed ? RatiosOfLayerTypes(reader) : reader.Ints("compress_ratios", 0, kCompressRatioMax);
   const int64_t layers = config.num_hidden_layers;
   reader.Require(std::ssize(ratios) >= layers, key, fmt::format("at least {} entries", layers),
                  std::ssize(ratios));
@@ -347,10 +346,11 @@ void ReadAttention(Reader& reader, Config& c) {
   reader.Require(c.num_attention_heads % c.o_groups == 0, "o_groups",
                  fmt::format("a divisor of num_attention_heads = {}", c.num_attention_heads),
                  c.o_groups);
-  reader.Require(
-      c.qk_rope_head_dim % 2 == 0 && c.qk_rope_head_dim >= 2 && c.qk_rope_head_dim <= c.head_dim,
-      "qk_rope_head_dim", fmt::format("an even number in [2, head_dim = {}]", c.head_dim),
-      c.qk_rope_head_dim);
+  reader.Require(c.qk_rope_head_dim % 2 == 0 && c.qk_rope_head_dim >= 2 &&
+                     c.qk_rope_head_dim <= std::min(c.head_dim, kRotaryDimsMax),
+                 "qk_rope_head_dim",
+                 fmt::format("an even number in [2, {}]", std::min(c.head_dim, kRotaryDimsMax)),
+                 c.qk_rope_head_dim);
 }
 
 // Needed only where a layer has an indexer.
@@ -435,7 +435,7 @@ void CheckTotal(Reader& reader, const Config& c) {
   const double attention =
       d(c.q_lora_rank) * (d(c.hidden_size) + heads) + heads * d(c.o_lora_rank) +
       out * d(c.hidden_size) + d(c.index_n_heads) * d(c.index_head_dim) * d(c.q_lora_rank) +
-      5 * (d(c.hidden_size) + kRatioMax) * (d(c.head_dim) + d(c.index_head_dim));
+      5 * (d(c.hidden_size) + kCompressRatioMax) * (d(c.head_dim) + d(c.index_head_dim));
   const double tables =
       d(c.vocab_size) * (2 * d(c.hidden_size) + d(c.num_experts_per_tok) * layers);
   const double total = layers * (experts + attention) + tables;

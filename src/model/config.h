@@ -44,6 +44,11 @@ struct DsparkConfig {
   bool operator==(const DsparkConfig&) const = default;
 };
 
+// Larger ones are refused: pooling keeps a block's candidates and a row's angles on the stack. The
+// released models have 128 and 64.
+inline constexpr int64_t kCompressRatioMax = 512;
+inline constexpr int64_t kRotaryDimsMax = 512;
+
 struct Config {
   int64_t hidden_size = 0;               // D
   int64_t num_hidden_layers = 0;         // L, the MTP block apart

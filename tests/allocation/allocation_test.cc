@@ -22,6 +22,11 @@ void* Allocate(std::size_t bytes, std::size_t alignment) {
 
 }  // namespace
 
+// g++ sees the pair of std::free with an inlined operator new and takes it for a mistake.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 void* operator new(std::size_t bytes) { return Allocate(bytes, alignof(std::max_align_t)); }
 void* operator new[](std::size_t bytes) { return Allocate(bytes, alignof(std::max_align_t)); }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
