@@ -346,11 +346,12 @@ void ReadAttention(Reader& reader, Config& c) {
   reader.Require(c.num_attention_heads % c.o_groups == 0, "o_groups",
                  fmt::format("a divisor of num_attention_heads = {}", c.num_attention_heads),
                  c.o_groups);
-  reader.Require(c.qk_rope_head_dim % 2 == 0 && c.qk_rope_head_dim >= 2 &&
-                     c.qk_rope_head_dim <= std::min(c.head_dim, kRotaryDimsMax),
-                 "qk_rope_head_dim",
-                 fmt::format("an even number in [2, {}]", std::min(c.head_dim, kRotaryDimsMax)),
-                 c.qk_rope_head_dim);
+  reader.Require(
+      c.qk_rope_head_dim % 2 == 0 && c.qk_rope_head_dim >= 2 && c.qk_rope_head_dim <= c.head_dim,
+      "qk_rope_head_dim", fmt::format("an even number in [2, head_dim = {}]", c.head_dim),
+      c.qk_rope_head_dim);
+  reader.Require(c.qk_rope_head_dim <= kRotaryDimsMax, "qk_rope_head_dim",
+                 fmt::format("at most {}", kRotaryDimsMax), c.qk_rope_head_dim);
 }
 
 // Needed only where a layer has an indexer.
