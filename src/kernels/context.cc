@@ -48,12 +48,6 @@ std::byte* Workspace::GetBytes(Slot slot, int64_t bytes) {
   return buffer.data();
 }
 
-int64_t Workspace::bytes() const {
-  int64_t sum = 0;
-  for (const tensor::RawBuffer& buffer : buffers_) sum += buffer.bytes();
-  return sum;
-}
-
 void ParallelFor(const Context& ctx, int64_t count, int64_t grain,
                  FunctionRef<void(int64_t, int64_t, int)> body) {
   ctx.pool.ParallelFor(count, grain, [&](int64_t begin, int64_t end, int thread) {

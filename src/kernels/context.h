@@ -56,8 +56,6 @@ class Workspace {
   T* Get(Slot slot, int64_t count) {
     return reinterpret_cast<T*>(GetBytes(slot, count * static_cast<int64_t>(sizeof(T))));
   }
-  // Bytes held at present.
-  int64_t bytes() const;
 
  private:
   std::byte* GetBytes(Slot slot, int64_t bytes);

@@ -29,7 +29,8 @@ void HyperConnectionPre(MatrixView<const float> x_TSD, const HyperConnection& hc
                         MatrixView<float> y_TD, MatrixView<float> post_TS,
                         MatrixView<float> comb_TSS, const Context& ctx);
 
-// x[k, d] <- post[k] y[d] + sum_j comb[j, k] x[j, d], rounded to BF16. In place.
+// x[k, d] <- post[k] y[d] + (sum_j comb[j, k] x[j, d], j ascending from zero), rounded to BF16. In
+// place.
 void HyperConnectionPost(MatrixView<const float> y_TD, MatrixView<const float> post_TS,
                          MatrixView<const float> comb_TSS, MatrixView<float> x_TSD,
                          const Context& ctx);

@@ -1,4 +1,6 @@
-// Element types as safetensors spells them. Widths are in bits because FP4 is stored two to a byte.
+// Element types as safetensors spells them. There is none for FP4: published files store it packed,
+// as I8 with half the columns (model.md 4.2); what a weight matrix holds is tensor::Format
+// (view.h).
 #pragma once
 
 #include <cstdint>
@@ -7,8 +9,6 @@
 
 namespace fathom::tensor {
 
-// kFp4 never appears in a header: published files store packed FP4 as I8 with half the columns
-// (model.md 4.2), and the binder renames it once it knows.
 enum class DType : uint8_t {
   kF32,
   kBF16,
