@@ -10,19 +10,20 @@ using tensor::Format;
 
 constexpr PairOrder MakePairOrder(Format format) {
   PairOrder order{};
-  for (int position = 0; position < 128; ++position) {
-    const int step = position / 32, word = position % 32;
-    int k = 0;
+  for (int position = 0; position < kStretch; ++position) {
+    const int step = position / 32, word = position % 32, lane = word / 2, odd = word % 2;
+    const int block = position / 128, block_step = step % 4;
+    int k = position;
     if (format == Format::kFp4) {
-      // 64 packed bytes in one register: word w holds inputs 4w .. 4w + 3, the step selects one of
-      // them.
-      k = 4 * word + step;
+      // The four 64-byte blocks r of a stretch, their 32-bit words transposed within groups of four
+      // (g counts the groups): lane 4 g + r holds the 32 inputs of one scale. Step 4 q + u takes
+      // nibble u of the two 16-bit halves of word q.
+      const int g = lane / 4, r = lane % 4, q = step / 4, u = step % 4;
+      k = 128 * r + 32 * g + 8 * q + u + 4 * odd;
     } else if (format == Format::kFp8) {
       // 64 bytes in one register, unpacked to words from the low or high half of each 16-byte
       // group.
-      k = 64 * (step / 2) + 16 * (word / 8) + 8 * (step % 2) + word % 8;
-    } else {
-      k = position;
+      k = 128 * block + 64 * (block_step / 2) + 16 * (word / 8) + 8 * (block_step % 2) + word % 8;
     }
     order.k[position] = static_cast<int16_t>(k);
   }
@@ -49,6 +50,11 @@ const PairOrder& PairOrderOf(Format format) {
   if (format == Format::kFp4) return kFp4Order;
   if (format == Format::kFp8) return kFp8Order;
   return kNatural;
+}
+
+int64_t PackedWidth(Format format, int64_t cols) {
+  const int64_t whole = format == Format::kFp4 ? kStretch : kBlock;
+  return (cols + whole - 1) / whole * whole;
 }
 
 int64_t RowsPerChunk(const QuantView& w) {

@@ -2,19 +2,20 @@
 //
 // Summation order of one output element, for every number of rows, chunking, thread count and path:
 //
-// * BF16 products (official mode): inputs are cut into blocks of 128 (the last one padded with
-// zeros).
-//   Within a block 16 lanes each add 8 products, in 4 steps of one pair: p[l] = 0, then for step s
-//   = 0..3 p[l] += w[odd] * x[odd]; p[l] += w[even] * x[even], each a fused multiply-add. Which k
-//   stands at (step, lane, odd/even) depends on the weight format (PairOrder below: the order in
-//   which the vector decoder of that format delivers values). Then acc[l] += p[l] * scale of the
-//   lane's weights. At the end 16 lanes fold to 8, 4, 2, 1: acc[l] += acc[l + half].
+// * BF16 products (official mode): inputs are cut into stretches of 512. Within a stretch 16 lanes
+//   add pairs of products, starting from zero: p[l] += w[odd] * x[odd]; p[l] += w[even] * x[even],
+//   each a fused multiply-add; which k stands at (step, lane, odd/even) depends on the weight
+//   format (PairOrder below: the order in which the vector decoder of that format delivers values).
+//   Then acc[l] += p[l]. At the end 16 lanes fold to 8, 4, 2, 1: acc[l] += acc[l + half]. FP8
+//   weights enter as code times scale, which BF16 holds exactly (below its range: zero; above:
+//   infinity). FP4 weights enter unscaled: the lane holds inputs of one scale, and acc[l] += p[l] *
+//   scale is fused.
 // * float32 products (pure mode, and Activation::kF32): acc[j][l] with j = 0..3, l = 0..15 adds
 //   w[k] * x[k] for k = 64 i + 16 j + l, i ascending, each product rounded; then
 //   (acc[0] + acc[1]) + (acc[2] + acc[3]) per lane, and the same fold.
 //
 // Both orders keep 16 lanes along the input, so one row at a time and many rows at a time give the
-// same bits. Ref: kernels.md rule 7; model.md 6.5-6.7.
+// same bits, and scaling costs next to nothing. Ref: kernels.md rule 7; model.md 6.5-6.7.
 #pragma once
 
 #include "kernels/context.h"
@@ -42,11 +43,18 @@ enum class Output {
 void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activation, Output output,
             MatrixView<float> y_TO, const Context& ctx);
 
-// Place of the pair elements of a 128-block: packed position 32 * step + 2 * lane + (0 even, 1 odd)
-// holds input kPairOrder[position]. Used by every path and by the packing of activations.
+// Inputs of a stretch, and of the blocks it is made of.
+inline constexpr int64_t kStretch = 512;
+inline constexpr int64_t kBlock = 128;
+
+// Places of a stretch: packed position 32 * step + 2 * lane + (0 even, 1 odd) holds input
+// k[position]. Except for FP4 each block has four steps of its own, so that a stretch may end with
+// any block. Used by every path and by the packing of activations.
 struct PairOrder {
-  int16_t k[128];
+  int16_t k[kStretch];
 };
 const PairOrder& PairOrderOf(tensor::Format format);
+// Values of a packed input of `cols`: whole blocks, for FP4 whole stretches.
+int64_t PackedWidth(tensor::Format format, int64_t cols);
 
 }  // namespace fathom::kernels

@@ -12,17 +12,21 @@ namespace {
 using numerics::kActivationBlock;
 using tensor::Format;
 
-static_assert(kActivationBlock == 128, "one activation scale covers one block of the pair order");
+static_assert(kActivationBlock == kBlock);
 
 // One row as BF16 bits in pair order; with `quantize` each block passes through E4M3 first
 // (model.md 6.3), whose values times their power-of-two scale BF16 holds exactly.
-void PackRow(const float* x, int64_t n, bool quantize, const PairOrder& order, uint16_t* out) {
-  for (int64_t begin = 0; begin < n; begin += 128, out += 128) {
-    float block[128] = {};
-    const int64_t width = std::min<int64_t>(128, n - begin);
-    std::memcpy(block, x + begin, static_cast<size_t>(width) * sizeof(float));
-    if (quantize) numerics::SimulateE4M3({block, static_cast<size_t>(width)}, kActivationBlock);
-    for (int i = 0; i < 128; ++i) out[i] = numerics::ToBF16(block[order.k[i]]).bits;
+void PackRow(const float* x, int64_t n, bool quantize, Format format, uint16_t* out) {
+  const PairOrder& order = PairOrderOf(format);
+  const int64_t padded = PackedWidth(format, n);
+  for (int64_t begin = 0; begin < padded; begin += kStretch) {
+    float stretch[kStretch] = {};
+    const int64_t width = std::min<int64_t>(kStretch, n - begin);
+    std::memcpy(stretch, x + begin, static_cast<size_t>(width) * sizeof(float));
+    if (quantize) numerics::SimulateE4M3({stretch, static_cast<size_t>(width)}, kActivationBlock);
+    const int64_t places = std::min(kStretch, padded - begin);
+    for (int64_t i = 0; i < places; ++i)
+      out[begin + i] = numerics::ToBF16(stretch[order.k[i]]).bits;
   }
 }
 
@@ -31,11 +35,11 @@ void PackRow(const float* x, int64_t n, bool quantize, const PairOrder& order, u
 PackedInput PackInput(MatrixView<const float> x_TK, Format format, Activation activation,
                       Workspace::Slot slot, const Context& ctx) {
   const int64_t rows = x_TK.rows;
-  const int64_t padded = (x_TK.cols + 127) / 128 * 128;
   const auto pointer_slot = static_cast<Workspace::Slot>(slot + 1);
   const bool as_f32 =
       activation == Activation::kF32 || ctx.mode == numerics::Mode::kPure || format == Format::kF32;
   if (as_f32) {
+    const int64_t padded = (x_TK.cols + 127) / 128 * 128;
     float* packed = ctx.workspace.Get<float>(slot, rows * padded);
     const float** pointers = ctx.workspace.Get<const float*>(pointer_slot, rows);
     ForRows(ctx, rows, padded, [&](int64_t t) {
@@ -48,13 +52,13 @@ PackedInput PackInput(MatrixView<const float> x_TK, Format format, Activation ac
   }
   const bool quantize =
       activation == Activation::kQuantized && (format == Format::kFp8 || format == Format::kFp4);
+  const int64_t padded = PackedWidth(format, x_TK.cols);
   uint16_t* packed = ctx.workspace.Get<uint16_t>(slot, rows * padded);
   const uint16_t** pointers = ctx.workspace.Get<const uint16_t*>(pointer_slot, rows);
-  const PairOrder& order = PairOrderOf(format);
   // A quantised value costs several times a copied one.
   ForRows(ctx, rows, padded * 8, [&](int64_t t) {
     pointers[t] = packed + t * padded;
-    PackRow(x_TK.row(t), x_TK.cols, quantize, order, packed + t * padded);
+    PackRow(x_TK.row(t), x_TK.cols, quantize, format, packed + t * padded);
   });
   return {pointers, nullptr};
 }

@@ -66,7 +66,7 @@ struct IndexTask {
 };
 
 struct PathOps {
-  // x[i]: the packed input, BF16 bits in PairOrder, padded with zeros to a multiple of 128.
+  // x[i]: the packed input, BF16 bits in PairOrder, padded with zeros to PackedWidth.
   void (*dot_bf16)(const DotTask& task, const uint16_t* const* x);
   // x[i]: floats in natural order, padded with zeros to a multiple of 128.
   void (*dot_f32)(const DotTask& task, const float* const* x);

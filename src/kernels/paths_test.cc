@@ -38,7 +38,8 @@ void CheckDot(const Shape& shape, bool as_f32, Values values, Random& random) {
                            as_f32, static_cast<int>(values)));
   const testing::Weights w =
       testing::RandomWeights(shape.format, shape.rows, shape.cols, values, random, 121);
-  const int64_t padded = (shape.cols + 127) / 128 * 128;
+  const int64_t padded =
+      as_f32 ? (shape.cols + 127) / 128 * 128 : PackedWidth(shape.format, shape.cols);
   const PairOrder& order = PairOrderOf(shape.format);
   std::vector<std::vector<float>> x_f32;
   std::vector<std::vector<uint16_t>> x_bf16;
@@ -50,7 +51,9 @@ void CheckDot(const Shape& shape, bool as_f32, Values values, Random& random) {
     std::vector<uint16_t> packed;
     for (int64_t k = 0; k < padded; ++k)
       packed.push_back(static_cast<uint16_t>(
-          std::bit_cast<uint32_t>(x[static_cast<size_t>(k / 128 * 128 + order.k[k % 128])]) >> 16));
+          std::bit_cast<uint32_t>(
+              x[static_cast<size_t>(k / kStretch * kStretch + order.k[k % kStretch])]) >>
+          16));
     x_f32.push_back(std::move(x));
     x_bf16.push_back(std::move(packed));
   }
@@ -75,10 +78,10 @@ void CheckDot(const Shape& shape, bool as_f32, Values values, Random& random) {
 void CheckDots(bool as_f32, std::initializer_list<Format> formats, Values values) {
   Random random(1);
   for (const Format format : formats) {
-    for (const int64_t cols :
-         {2, 32, 48, 62, 64, 66, 72, 96, 126, 128, 130, 160, 192, 256, 1000, 1184, 4224}) {
+    for (const int64_t cols : {2, 32, 48, 62, 64, 66, 72, 96, 126, 128, 130, 160, 256, 384, 512,
+                               514, 1000, 1184, 4224}) {
       // Counts around the sizes of the register tiles; rows around those of the panels.
-      for (const int64_t count : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33, 50})
+      for (const int64_t count : {1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33, 130})
         CheckDot({format, 3 + count % 3, cols, count}, as_f32, values, random);
       CheckDot({format, 20, cols, 7}, as_f32, values, random);
       CheckDot({format, 1, cols, 1}, as_f32, values, random);
@@ -124,7 +127,7 @@ TEST(Paths, ProductsAtTheWidthsOfTheModels) {
 
 // Every code of a format alone against one: the decoders by themselves, subnormal codes included.
 TEST(Paths, EveryCodeIsDecodedExactly) {
-  std::vector<uint16_t> one(128, 0);
+  std::vector<uint16_t> one(kStretch, 0);
   std::vector<float> one_f32(128, 0.0f);
   for (const Format format : {Format::kFp8, Format::kFp4}) {
     const int codes = format == Format::kFp8 ? 256 : 16;
@@ -132,7 +135,7 @@ TEST(Paths, EveryCodeIsDecodedExactly) {
       std::fill(one.begin(), one.end(), uint16_t{0});
       std::fill(one_f32.begin(), one_f32.end(), 0.0f);
       one_f32[static_cast<size_t>(k)] = 1.0f;
-      for (size_t i = 0; i < 128; ++i)
+      for (size_t i = 0; i < kStretch; ++i)
         if (PairOrderOf(format).k[i] == k) one[i] = 0x3f80;
       for (int code = 0; code < codes; ++code) {
         std::vector<std::byte> row(format == Format::kFp8 ? 128 : 64);

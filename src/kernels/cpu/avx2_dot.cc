@@ -1,6 +1,6 @@
-// The BF16 product of the AVX2 path, in the order of linear.h. A block of 128 weights is decoded
-// into eight registers of 16 BF16 codes; a pair becomes two floats (the odd code is the upper half
-// of its 32-bit lane) and two fused multiply-adds, which is what vdpbf16ps computes.
+// The BF16 product of the AVX2 path, in the order of linear.h. Weights are decoded four steps at a
+// time into eight registers of 16 BF16 codes; a pair becomes two floats (the odd code is the upper
+// half of its 32-bit lane) and two fused multiply-adds, which is what vdpbf16ps computes.
 #include "kernels/cpu/avx2.h"
 
 #if defined(__x86_64__)
@@ -14,11 +14,10 @@ namespace {
 
 using F = Vec256::F;
 
-constexpr int64_t kBlock = 128;
 constexpr int kInputsMax = 4;  // served by one decoding
 
-// A block as BF16 codes in pair order, without scales: lanes 0 .. 7 and 8 .. 15 of each step.
-struct Block {
+// Four steps as BF16 codes in pair order, without scales: lanes 0 .. 7 and 8 .. 15 of each.
+struct Four {
   __m256i step[4][2];
 };
 
@@ -62,38 +61,54 @@ __m256i DecodeE4M3(__m256i doubled) {
   return _mm256_or_si256(value, sign);
 }
 
-// Steps `first` and first + 2 of a half block: the codes of the even and odd bytes of its words.
-void DecodeE2M1(__m256i codes, int first, int half, Block& block) {
-  const __m256i low = Look(kTables.e2m1_low, codes), high = Look(kTables.e2m1_high, codes);
-  const __m256i low_byte = _mm256_set1_epi16(0xff);
-  block.step[first][half] =
-      _mm256_or_si256(_mm256_and_si256(low, low_byte), _mm256_slli_epi16(high, 8));
-  block.step[first + 2][half] =
-      _mm256_or_si256(_mm256_srli_epi16(low, 8), _mm256_andnot_si256(low_byte, high));
+// The lowest nibble of every word, as an E2M1 code -> BF16. Entry 0 of both tables is 0.
+__m256i DecodeE2M1(__m256i words) {
+  const __m256i index = _mm256_and_si256(words, _mm256_set1_epi16(15));
+  return _mm256_or_si256(Look(kTables.e2m1_low, index),
+                         Look(kTables.e2m1_high, _mm256_slli_epi16(index, 8)));
 }
 
-template <Format kFormat>
-Block DecodeBlock(const std::byte* p) {
-  Block block;
+// The four steps of word q of an FP4 stretch: the words of the four blocks r are transposed within
+// groups of four.
+Four DecodeFp4(const std::byte* p, int64_t q) {
+  Four four;
 #pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
-    if constexpr (kFormat == Format::kFp4) {
-      const __m256i nibble = _mm256_set1_epi8(15), bytes = Load(p + 32 * half);
-      DecodeE2M1(_mm256_and_si256(bytes, nibble), 0, half, block);
-      DecodeE2M1(_mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble), 1, half, block);
-    } else if constexpr (kFormat == Format::kFp8) {
+    const std::byte* chunk = p + 32 * half;
+    const __m256i r0 = Load(chunk), r1 = Load(chunk + 64);
+    const __m256i r2 = Load(chunk + 128), r3 = Load(chunk + 192);
+    const __m256i a = q < 2 ? _mm256_unpacklo_epi32(r0, r1) : _mm256_unpackhi_epi32(r0, r1);
+    const __m256i b = q < 2 ? _mm256_unpacklo_epi32(r2, r3) : _mm256_unpackhi_epi32(r2, r3);
+    const __m256i words = q % 2 == 0 ? _mm256_unpacklo_epi64(a, b) : _mm256_unpackhi_epi64(a, b);
+    four.step[0][half] = DecodeE2M1(words);
+    four.step[1][half] = DecodeE2M1(_mm256_srli_epi16(words, 4));
+    four.step[2][half] = DecodeE2M1(_mm256_srli_epi16(words, 8));
+    four.step[3][half] = DecodeE2M1(_mm256_srli_epi16(words, 12));
+  }
+  return four;
+}
+
+// Steps 4 index .. 4 index + 3 of the stretch at p: those of a block, but for FP4.
+template <Format kFormat>
+Four DecodeFour(const std::byte* p, int64_t index) {
+  if constexpr (kFormat == Format::kFp4) return DecodeFp4(p, index);
+  p += CodeBytes<kFormat>(kBlock) * index;
+  Four four;
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    if constexpr (kFormat == Format::kFp8) {
 #pragma GCC unroll 2
       for (int s = 0; s < 4; s += 2) {
         const __m256i codes = Load(p + 32 * s + 32 * half);
-        block.step[s][half] = DecodeE4M3(_mm256_unpacklo_epi8(codes, codes));
-        block.step[s + 1][half] = DecodeE4M3(_mm256_unpackhi_epi8(codes, codes));
+        four.step[s][half] = DecodeE4M3(_mm256_unpacklo_epi8(codes, codes));
+        four.step[s + 1][half] = DecodeE4M3(_mm256_unpackhi_epi8(codes, codes));
       }
     } else {
 #pragma GCC unroll 4
-      for (int s = 0; s < 4; ++s) block.step[s][half] = Load(p + 64 * s + 32 * half);
+      for (int s = 0; s < 4; ++s) four.step[s][half] = Load(p + 64 * s + 32 * half);
     }
   }
-  return block;
+  return four;
 }
 
 __m256 Odd(__m256i pairs) {
@@ -101,76 +116,89 @@ __m256 Odd(__m256i pairs) {
 }
 __m256 Even(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
 
-// The 16 sums of a block.
-F DotBlock(const Block& w, const uint16_t* x) {
-  __m256 p[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+float Scale(uint8_t code) {
+  return _mm_cvtss_f32(
+      _mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(kScaleTable.bits[code]))));
+}
+
+// Adds four steps to the lane sums p; x is the packed input from the first of them on. FP8 codes
+// are multiplied by `scale`, which is exact.
+template <Format kFormat>
+void AddFour(const Four& w, float scale, const uint16_t* x, __m256* p) {
+  const __m256 scales = _mm256_set1_ps(scale);
 #pragma GCC unroll 4
   for (int s = 0; s < 4; ++s) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       const __m256i value =
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 32 * s + 16 * half));
-      p[half] = _mm256_fmadd_ps(Odd(w.step[s][half]), Odd(value), p[half]);
-      p[half] = _mm256_fmadd_ps(Even(w.step[s][half]), Even(value), p[half]);
+      __m256 odd = Odd(w.step[s][half]), even = Even(w.step[s][half]);
+      if constexpr (kFormat == Format::kFp8) {
+        odd = _mm256_mul_ps(odd, scales);
+        even = _mm256_mul_ps(even, scales);
+      }
+      p[half] = _mm256_fmadd_ps(odd, Odd(value), p[half]);
+      p[half] = _mm256_fmadd_ps(even, Even(value), p[half]);
     }
   }
-  return {p[0], p[1]};
 }
 
-__m128 Scale(uint8_t code) {
-  return _mm_castsi128_ps(_mm_set1_epi32(static_cast<int>(kScaleTable.bits[code])));
+// Lane scales of an FP4 stretch of which `groups` scales belong to the row; zero for other lanes.
+F Fp4Scales(const uint8_t* codes, int64_t groups) {
+  alignas(32) float lanes[16];
+  for (int l = 0; l < 16; ++l) {
+    const int group = 4 * (l % 4) + l / 4;
+    lanes[l] = group < groups ? Scale(codes[group]) : 0.0f;
+  }
+  return Vec256::Load(lanes);
 }
 
-// The lane scales of block b; lanes that hold none of the row's inputs get zero.
-template <Format kFormat>
-F ScalesOf(const WeightRow& row, int64_t b, int64_t cols) {
-  const int64_t inputs = cols - b * kBlock;
-  if constexpr (kFormat == Format::kFp8) {
-    const __m256 scale = _mm256_set1_ps(_mm_cvtss_f32(Scale(row.scale[b])));
-    if (inputs >= kBlock) return {scale, scale};
-    const PairOrder& order = PairOrderOf(kFormat);
-    alignas(32) float lanes[16];
-    for (int l = 0; l < 16; ++l)
-      lanes[l] = order.k[2 * l] < inputs ? _mm256_cvtss_f32(scale) : 0.0f;
-    return Vec256::Load(lanes);
+// Adds a stretch of `blocks` blocks (FP4: always whole) to the sums of kInputs inputs, which are
+// read from `offset` on. `scale` is that of its first block or group.
+template <Format kFormat, int kInputs>
+void AddStretch(const std::byte* codes, const uint8_t* scale, int64_t blocks, int64_t groups,
+                const uint16_t* const* x, int64_t offset, F* acc) {
+  __m256 p[kInputs][2];
+#pragma GCC unroll 4
+  for (int i = 0; i < kInputs; ++i) p[i][0] = p[i][1] = _mm256_setzero_ps();
+  const int64_t fours = kFormat == Format::kFp4 ? 4 : blocks;
+  for (int64_t four = 0; four < fours; ++four) {
+    const Four w = DecodeFour<kFormat>(codes, four);
+    const float block_scale = kFormat == Format::kFp8 ? Scale(scale[four]) : 1.0f;
+#pragma GCC unroll 4
+    for (int i = 0; i < kInputs; ++i)
+      AddFour<kFormat>(w, block_scale, x[i] + offset + 128 * four, p[i]);
+  }
+  if constexpr (kFormat == Format::kFp4) {
+    const F scales = Fp4Scales(scale, groups);
+#pragma GCC unroll 4
+    for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Fma({p[i][0], p[i][1]}, scales, acc[i]);
   } else {
-    const uint8_t* codes = row.scale + 4 * b;
-    if (inputs >= kBlock)
-      return {_mm256_set_m128(Scale(codes[1]), Scale(codes[0])),
-              _mm256_set_m128(Scale(codes[3]), Scale(codes[2]))};
-    alignas(32) float lanes[16];
-    for (int l = 0; l < 16; ++l)
-      lanes[l] = 8 * l < inputs ? _mm_cvtss_f32(Scale(codes[l / 4])) : 0.0f;
-    return Vec256::Load(lanes);
+#pragma GCC unroll 4
+    for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Add(acc[i], {p[i][0], p[i][1]});
   }
 }
 
 template <Format kFormat, int kInputs>
 void DotRow(const DotTask& task, int64_t o, const uint16_t* const* x, float* y) {
-  constexpr int64_t kBytes = CodeBytes<kFormat>(kBlock);
+  constexpr int64_t kBytes = CodeBytes<kFormat>(kStretch);
+  constexpr int64_t kScales = ScaleBlock<kFormat>() == 0 ? 0 : kStretch / ScaleBlock<kFormat>();
   const WeightRow row = RowOf<kFormat>(task.w, o);
-  const int64_t cols = task.w.cols, whole = cols / kBlock;
+  const int64_t cols = task.w.cols, whole = cols / kStretch;
   F acc[kInputs];
 #pragma GCC unroll 4
   for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Zero();
-  const auto add = [&](const std::byte* codes, int64_t b) __attribute__((always_inline)) {
-    const Block block = DecodeBlock<kFormat>(codes);
-    F scale = Vec256::Zero();
-    if constexpr (kFormat != Format::kBF16) scale = ScalesOf<kFormat>(row, b, cols);
-#pragma GCC unroll 4
-    for (int i = 0; i < kInputs; ++i) {
-      F p = DotBlock(block, x[i] + b * kBlock);
-      if constexpr (kFormat != Format::kBF16) p = Vec256::Mul(p, scale);
-      acc[i] = Vec256::Add(acc[i], p);
-    }
-  };
-  for (int64_t b = 0; b < whole; ++b) add(row.codes + b * kBytes, b);
-  if (whole * kBlock < cols) {
+  for (int64_t b = 0; b < whole; ++b)
+    AddStretch<kFormat, kInputs>(row.codes + b * kBytes, row.scale + b * kScales, 4, 16, x,
+                                 b * kStretch, acc);
+  const int64_t inputs = cols - whole * kStretch;
+  if (inputs > 0) {
     // Copied out, so that nothing past the row is read.
     alignas(32) std::byte tail[kBytes] = {};
-    std::memcpy(tail, row.codes + whole * kBytes,
-                static_cast<size_t>(CodeBytes<kFormat>(cols - whole * kBlock)));
-    add(tail, whole);
+    std::memcpy(tail, row.codes + whole * kBytes, static_cast<size_t>(CodeBytes<kFormat>(inputs)));
+    AddStretch<kFormat, kInputs>(tail, row.scale + whole * kScales, (inputs + kBlock - 1) / kBlock,
+                                 (inputs + tensor::kFp4Block - 1) / tensor::kFp4Block, x,
+                                 whole * kStretch, acc);
   }
 #pragma GCC unroll 4
   for (int i = 0; i < kInputs; ++i) y[i * task.y_stride] = Vec256::Fold(acc[i]);

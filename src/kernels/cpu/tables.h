@@ -29,6 +29,17 @@ constexpr uint16_t E4M3Magnitude(int code) {
   return static_cast<uint16_t>((code << 4) + (120 << 7));
 }
 
+// The same times the E8M0 scale, exactly; 0 below the range of normal numbers, infinity above it.
+constexpr uint16_t ScaledE4M3Magnitude(int code, int scale) {
+  const uint16_t bits = E4M3Magnitude(code);
+  if (code == 127 || scale == 255) return 0x7fc0;
+  if (code == 0 || scale == 0) return 0;  // a subnormal scale is flushed
+  const int exponent = (bits >> 7) + scale - 127;
+  if (exponent < 1) return 0;
+  if (exponent > 254) return 0x7f80;
+  return static_cast<uint16_t>((bits & 0x7f) + (exponent << 7));
+}
+
 // BF16 bits of the E2M1 codes 0 .. 15.
 constexpr uint16_t E2M1Bits(int code) {
   constexpr uint16_t kMagnitude[8] = {0, 0x3f00, 0x3f80, 0x3fc0, 0x4000, 0x4040, 0x4080, 0x40c0};

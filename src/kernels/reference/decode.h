@@ -48,18 +48,23 @@ inline void DecodeRow(const tensor::QuantView& w, int64_t o, float* out) {
   for (int64_t k = 0; k < w.cols; ++k) out[k] = CodeValue(w, o, k) * ScaleValue(w, o, k);
 }
 
-// Row o in blocks of 128 code values in pair order, zeros past the end, and for each block the
-// scale of each of the 16 lanes (every pair of a lane lies under one scale, in every format).
-inline void DecodePairs(const tensor::QuantView& w, int64_t o, const PairOrder& order, float* codes,
-                        float* scales) {
-  for (int64_t block = 0; block * 128 < w.cols; ++block) {
-    for (int64_t i = 0; i < 128; ++i) {
-      const int64_t k = block * 128 + order.k[i];
-      codes[block * 128 + i] = k < w.cols ? CodeValue(w, o, k) : 0.0f;
+// Row o in pair order as it enters a BF16 product, zeros past the end: FP8 codes with their scales,
+// FP4 codes without, and for each stretch the scale of each of the 16 lanes (1 but for FP4). Call
+// with subnormals flushed: a scaled FP8 value below the range of BF16 is zero.
+inline void DecodePairs(const tensor::QuantView& w, int64_t o, float* codes, float* scales) {
+  const PairOrder& order = PairOrderOf(w.format);
+  const int64_t padded = PackedWidth(w.format, w.cols);
+  for (int64_t begin = 0; begin < padded; begin += kStretch, scales += 16) {
+    for (int64_t i = 0; i < kStretch && begin + i < padded; ++i) {
+      const int64_t k = begin + order.k[i];
+      float value = k < w.cols ? CodeValue(w, o, k) : 0.0f;
+      if (w.format == tensor::Format::kFp8 && k < w.cols) value *= ScaleValue(w, o, k);
+      codes[begin + i] = value;
     }
     for (int64_t l = 0; l < 16; ++l) {
-      const int64_t k = block * 128 + order.k[2 * l];
-      scales[block * 16 + l] = k < w.cols ? ScaleValue(w, o, k) : 0.0f;
+      const int64_t k = begin + order.k[2 * l];
+      scales[l] = 1;
+      if (w.format == tensor::Format::kFp4) scales[l] = k < w.cols ? ScaleValue(w, o, k) : 0.0f;
     }
   }
 }

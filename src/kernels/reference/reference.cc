@@ -1,6 +1,7 @@
 // The reference path: the definition of the results of the operations that have vector paths, in
 // plain scalar C++. Slow on purpose in one respect only: it decodes and multiplies one value at a
 // time.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -19,35 +20,35 @@ using numerics::BF16;
 using reference::Fold16;
 using tensor::Format;
 
-// acc[16] <- the sums of `blocks` blocks of one row (linear.h): codes in pair order, scales per
+// acc[16] <- the sums of one row (linear.h): codes and inputs in pair order, scales per stretch and
 // lane.
 FATHOM_FMA_CLONES
-void SumBlocks(const float* codes, const float* scales, const uint16_t* x, int64_t blocks,
-               float* acc) {
+void SumStretches(const float* codes, const float* scales, const uint16_t* x, int64_t width,
+                  float* acc) {
   for (int l = 0; l < 16; ++l) acc[l] = 0;
-  for (int64_t b = 0; b < blocks; ++b, codes += 128, scales += 16, x += 128) {
+  for (int64_t begin = 0; begin < width; begin += kStretch, scales += 16) {
     float p[16] = {};
-    for (int s = 0; s < 4; ++s) {
+    for (int64_t step = begin; step < std::min(begin + kStretch, width); step += 32) {
       for (int l = 0; l < 16; ++l) {
-        const int even = 32 * s + 2 * l;
+        const int64_t even = step + 2 * l;
         p[l] = std::fma(codes[even + 1], numerics::ToFloat(BF16{x[even + 1]}), p[l]);
         p[l] = std::fma(codes[even], numerics::ToFloat(BF16{x[even]}), p[l]);
       }
     }
-    for (int l = 0; l < 16; ++l) acc[l] += p[l] * scales[l];
+    for (int l = 0; l < 16; ++l) acc[l] = std::fma(p[l], scales[l], acc[l]);
   }
 }
 
 void DotBF16(const DotTask& task, const uint16_t* const* x) {
-  const int64_t blocks = (task.w.cols + 127) / 128;
-  const PairOrder& order = PairOrderOf(task.w.format);
-  std::vector<float> codes(static_cast<size_t>(blocks) * 128);  // unscaled, in pair order
-  std::vector<float> scales(static_cast<size_t>(blocks) * 16);  // per lane
+  const int64_t width = PackedWidth(task.w.format, task.w.cols);
+  const int64_t stretches = (width + kStretch - 1) / kStretch;
+  std::vector<float> codes(static_cast<size_t>(width));
+  std::vector<float> scales(static_cast<size_t>(stretches) * 16);
   for (int64_t o = task.row_begin; o < task.row_end; ++o) {
-    reference::DecodePairs(task.w, o, order, codes.data(), scales.data());
+    reference::DecodePairs(task.w, o, codes.data(), scales.data());
     for (int64_t i = 0; i < task.count; ++i) {
       float acc[16];
-      SumBlocks(codes.data(), scales.data(), x[i], blocks, acc);
+      SumStretches(codes.data(), scales.data(), x[i], width, acc);
       task.y[i * task.y_stride + (o - task.row_begin)] = Fold16(acc);
     }
   }

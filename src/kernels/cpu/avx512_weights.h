@@ -1,0 +1,157 @@
+// Weights of the checkpoint's formats as they enter vdpbf16ps: a stretch of 512 inputs of one row
+// becomes 16 registers of 32 BF16 values in pair order (linear.h). Included only by files compiled
+// for AVX-512.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/cpu/dot_f32.h"
+#include "kernels/linear.h"
+
+namespace fathom::kernels::cpu {
+
+struct E2M1Table {
+  alignas(64) uint16_t bits[32];  // twice: the fifth index bit belongs to the next code
+};
+constexpr E2M1Table MakeE2M1Table() {
+  E2M1Table t{};
+  for (int i = 0; i < 32; ++i) t.bits[i] = E2M1Bits(i & 15);
+  return t;
+}
+inline constexpr E2M1Table kE2M1Table = MakeE2M1Table();
+
+// The upper and lower bytes of the magnitudes of E4M3 codes times one scale.
+struct E4M3Table {
+  alignas(64) uint8_t high[128];
+  alignas(64) uint8_t low[128];
+};
+template <int kScale>
+constexpr E4M3Table MakeE4M3Table() {
+  E4M3Table t{};
+  for (int code = 0; code < 128; ++code) {
+    const uint16_t bits = ScaledE4M3Magnitude(code, kScale);
+    t.high[code] = static_cast<uint8_t>(bits >> 8);
+    t.low[code] = static_cast<uint8_t>(bits & 255);
+  }
+  return t;
+}
+// One table a scale, each computed by itself: compilers bound the length of one computation.
+template <int kScale>
+inline constexpr E4M3Table kE4M3Table = MakeE4M3Table<kScale>();
+
+template <typename Sequence>
+struct E4M3TablesOf;
+template <int... kScales>
+struct E4M3TablesOf<std::integer_sequence<int, kScales...>> {
+  static constexpr const E4M3Table* tables[] = {&kE4M3Table<kScales>...};
+};
+using E4M3Tables = E4M3TablesOf<std::make_integer_sequence<int, 256>>;
+
+static inline __m512 DotPair(__m512 acc, __m512i a, __m512i b) {
+  return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
+}
+
+// 64 E4M3 codes under one scale -> BF16, the low and high halves of each 16-byte group.
+static inline void DecodeE4M3(__m512i codes, const E4M3Table& table, __m512i* low_half,
+                              __m512i* high_half) {
+  __m512i high = _mm512_permutex2var_epi8(_mm512_load_si512(table.high), codes,
+                                          _mm512_load_si512(table.high + 64));
+  const __m512i low = _mm512_permutex2var_epi8(_mm512_load_si512(table.low), codes,
+                                               _mm512_load_si512(table.low + 64));
+  // high | (codes & 0x80): the permutation ignores the sign bit.
+  high = _mm512_ternarylogic_epi32(high, codes, _mm512_set1_epi8(static_cast<char>(0x80)), 0xf8);
+  *low_half = _mm512_unpacklo_epi8(low, high);
+  *high_half = _mm512_unpackhi_epi8(low, high);
+}
+
+// The four blocks of an FP4 stretch as the 32-bit words of steps 4 q .. 4 q + 3.
+struct Fp4Words {
+  __m512i q[4];
+};
+static inline Fp4Words TransposeFp4(const std::byte* p) {
+  const __m512i r0 = _mm512_loadu_si512(p), r1 = _mm512_loadu_si512(p + 64);
+  const __m512i r2 = _mm512_loadu_si512(p + 128), r3 = _mm512_loadu_si512(p + 192);
+  const __m512i t0 = _mm512_unpacklo_epi32(r0, r1), t1 = _mm512_unpackhi_epi32(r0, r1);
+  const __m512i t2 = _mm512_unpacklo_epi32(r2, r3), t3 = _mm512_unpackhi_epi32(r2, r3);
+  return {{_mm512_unpacklo_epi64(t0, t2), _mm512_unpackhi_epi64(t0, t2),
+           _mm512_unpacklo_epi64(t1, t3), _mm512_unpackhi_epi64(t1, t3)}};
+}
+
+// The four steps of a word register. Multiplying instead of shifting keeps the work off the ports
+// of the permutation.
+static inline void DecodeFp4Word(__m512i words, __m512i* steps) {
+  const __m512i table = _mm512_load_si512(kE2M1Table.bits);
+  steps[0] = _mm512_permutexvar_epi16(words, table);
+  steps[1] = _mm512_permutexvar_epi16(_mm512_mulhi_epu16(words, _mm512_set1_epi16(1 << 12)), table);
+  steps[2] = _mm512_permutexvar_epi16(_mm512_mulhi_epu16(words, _mm512_set1_epi16(1 << 8)), table);
+  steps[3] = _mm512_permutexvar_epi16(_mm512_mulhi_epu16(words, _mm512_set1_epi16(1 << 4)), table);
+}
+
+// Lane scales of an FP4 stretch whose first scale is at `scale`; `groups` of them belong to the row
+// (any number above 0: 16 at most are read).
+static inline __m512 Fp4Scales(const uint8_t* scale, int64_t groups) {
+  const __mmask16 mine = groups >= 16 ? static_cast<__mmask16>(0xffff)
+                                      : static_cast<__mmask16>((1u << groups) - 1u);
+  // Lane 4 g + r takes scale 4 r + g.
+  const __m128i place = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m128i codes = _mm_shuffle_epi8(_mm_maskz_loadu_epi8(mine, scale), place);
+  const __m512i wide = _mm512_cvtepu8_epi32(codes);
+  const __m512i bits = _mm512_slli_epi32(wide, 23);
+  // 255 is NaN, and must not read as infinity.
+  const __mmask16 is_nan = _mm512_cmpeq_epi32_mask(wide, _mm512_set1_epi32(255));
+  return _mm512_castsi512_ps(
+      _mm512_mask_mov_epi32(bits, is_nan, _mm512_set1_epi32(0x7fc00000)));
+}
+
+// A stretch of one row. `blocks` is 4 but for the last of a row; then `codes` is a copy that is
+// padded with zeros to whole blocks (FP4: to the whole stretch).
+struct StretchView {
+  const std::byte* codes = nullptr;
+  const uint8_t* scale = nullptr;  // of its first block (FP8) or group (FP4)
+  int64_t blocks = 4;
+  int64_t groups = 16;  // FP4: scales that belong to the row
+};
+
+// Reads a stretch four steps at a time.
+template <Format kFormat>
+class StretchReader {
+ public:
+  [[gnu::always_inline]] explicit StretchReader(const StretchView& stretch) : stretch_(stretch) {
+    if constexpr (kFormat == Format::kFp4) words_ = TransposeFp4(stretch.codes);
+  }
+
+  int64_t fours() const { return kFormat == Format::kFp4 ? 4 : stretch_.blocks; }
+
+  // w[i] <- step 4 four + i.
+  [[gnu::always_inline]] void Read(int64_t four, __m512i* w) const {
+    if constexpr (kFormat == Format::kFp4) {
+      DecodeFp4Word(words_.q[four], w);
+    } else if constexpr (kFormat == Format::kFp8) {
+      const E4M3Table& table = *E4M3Tables::tables[stretch_.scale[four]];
+      DecodeE4M3(_mm512_loadu_si512(stretch_.codes + four * 128), table, &w[0], &w[1]);
+      DecodeE4M3(_mm512_loadu_si512(stretch_.codes + four * 128 + 64), table, &w[2], &w[3]);
+    } else {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) w[i] = _mm512_loadu_si512(stretch_.codes + four * 256 + 64 * i);
+    }
+  }
+
+ private:
+  const StretchView& stretch_;
+  Fp4Words words_;
+};
+
+// acc + the lane sums of a stretch.
+template <Format kFormat>
+[[gnu::always_inline]] static inline __m512 AddStretch(__m512 acc, __m512 p, __m512 scales) {
+  if constexpr (kFormat == Format::kFp4) return _mm512_fmadd_ps(p, scales, acc);
+  return _mm512_add_ps(acc, p);
+}
+
+template <Format kFormat>
+[[gnu::always_inline]] static inline __m512 StretchScales(const StretchView& s) {
+  if constexpr (kFormat == Format::kFp4) return Fp4Scales(s.scale, s.groups);
+  return _mm512_setzero_ps();
+}
+
+}  // namespace fathom::kernels::cpu
