@@ -8,8 +8,8 @@
 //   format (PairOrder below: the order in which the vector decoder of that format delivers values).
 //   Then acc[l] += p[l]. At the end 16 lanes fold to 8, 4, 2, 1: acc[l] += acc[l + half]. FP8
 //   weights enter as code times scale, which BF16 holds exactly (below its range: zero; above:
-//   infinity). FP4 weights enter unscaled: the lane holds inputs of one scale, and acc[l] += p[l] *
-//   scale is fused.
+//   infinity). FP4 weights enter unscaled: a lane holds inputs of one scale, and acc[l] +=
+//   (p_first[l] + p_second[l]) * scale is fused.
 // * float32 products (pure mode, and Activation::kF32): acc[j][l] with j = 0..3, l = 0..15 adds
 //   w[k] * x[k] for k = 64 i + 16 j + l, i ascending, each product rounded; then
 //   (acc[0] + acc[1]) + (acc[2] + acc[3]) per lane, and the same fold.

@@ -158,24 +158,31 @@ F Fp4Scales(const uint8_t* codes, int64_t groups) {
 template <Format kFormat, int kInputs>
 void AddStretch(const std::byte* codes, const uint8_t* scale, int64_t blocks, int64_t groups,
                 const uint16_t* const* x, int64_t offset, F* acc) {
-  __m256 p[kInputs][2];
-#pragma GCC unroll 4
-  for (int i = 0; i < kInputs; ++i) p[i][0] = p[i][1] = _mm256_setzero_ps();
   const int64_t fours = kFormat == Format::kFp4 ? 4 : blocks;
-  for (int64_t four = 0; four < fours; ++four) {
-    const Four w = DecodeFour<kFormat>(codes, four);
-    const float block_scale = kFormat == Format::kFp8 ? Scale(scale[four]) : 1.0f;
+  F sum[kInputs];
+#pragma GCC unroll 2
+  for (int64_t begin = 0; begin < 4; begin += 2) {
+    __m256 p[kInputs][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < kInputs; ++i) p[i][0] = p[i][1] = _mm256_setzero_ps();
+    for (int64_t four = begin; four < begin + 2 && four < fours; ++four) {
+      const Four w = DecodeFour<kFormat>(codes, four);
+      const float block_scale = kFormat == Format::kFp8 ? Scale(scale[four]) : 1.0f;
+#pragma GCC unroll 4
+      for (int i = 0; i < kInputs; ++i)
+        AddFour<kFormat>(w, block_scale, x[i] + offset + 128 * four, p[i]);
+    }
 #pragma GCC unroll 4
     for (int i = 0; i < kInputs; ++i)
-      AddFour<kFormat>(w, block_scale, x[i] + offset + 128 * four, p[i]);
+      sum[i] = begin == 0 ? F{p[i][0], p[i][1]} : Vec256::Add(sum[i], {p[i][0], p[i][1]});
   }
   if constexpr (kFormat == Format::kFp4) {
     const F scales = Fp4Scales(scale, groups);
 #pragma GCC unroll 4
-    for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Fma({p[i][0], p[i][1]}, scales, acc[i]);
+    for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Fma(sum[i], scales, acc[i]);
   } else {
 #pragma GCC unroll 4
-    for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Add(acc[i], {p[i][0], p[i][1]});
+    for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Add(acc[i], sum[i]);
   }
 }
 

@@ -1,6 +1,6 @@
 // The BF16 product of the AVX-512 path, in the order of linear.h. Few inputs: each row of weights
 // is decoded in registers straight from the checkpoint's bytes. Many inputs: a panel of rows is
-// decoded into the caches once, and tiles of 4 rows by 6 inputs pass over it.
+// decoded into the caches once, and tiles of 2 rows by 6 inputs pass over it.
 #include "kernels/cpu/avx512.h"
 
 #if defined(__x86_64__)
@@ -16,12 +16,13 @@ namespace {
 constexpr int64_t kDirectInputs = 8;
 
 // How far ahead of its use a sequential stream of weights is fetched, by measurement.
-constexpr int64_t kPrefetchBytes = 2048;
+template <Format kFormat>
+constexpr int64_t kPrefetchBytes = kFormat == Format::kBF16 ? 4096 : 6144;
 
 constexpr int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <_mm_hint kHint>
-void Prefetch(const std::byte* p, int64_t bytes) {
+[[gnu::always_inline]] inline void Prefetch(const std::byte* p, int64_t bytes) {
 #pragma GCC unroll 16
   for (int64_t line = 0; line < bytes; line += 64) _mm_prefetch(p + line, kHint);
 }
@@ -60,28 +61,40 @@ class RowReader {
 };
 
 // acc[i] += the lane sums of a stretch for kInputs inputs, which are read from x[i] + offset on.
+// Fetches as many bytes from `ahead` on, into the second-level cache: fetching into the first one
+// is slower here than not fetching at all.
 template <Format kFormat, int kInputs>
-[[gnu::always_inline]] inline void AddDirect(const StretchView& stretch, const uint16_t* const* x,
-                                             int64_t offset, __m512* acc) {
-  __m512 p[kInputs];
+[[gnu::always_inline]] inline void AddDirect(const StretchView& stretch, const std::byte* ahead,
+                                             const uint16_t* const* x, int64_t offset,
+                                             __m512* acc) {
+  constexpr int64_t kHalfBytes = CodeBytes<kFormat>(2 * kBlock);
+  StretchReader<kFormat> reader;
+  reader.Start(stretch);
+  __m512 sum[kInputs];
+#pragma GCC unroll 2
+  for (int64_t half = 0; half < 2; ++half) {
+    Prefetch<_MM_HINT_T1>(ahead + half * kHalfBytes, kHalfBytes);
+    __m512 p[kInputs];
 #pragma GCC unroll 8
-  for (int i = 0; i < kInputs; ++i) p[i] = _mm512_setzero_ps();
-  const StretchReader<kFormat> reader(stretch);
+    for (int i = 0; i < kInputs; ++i) p[i] = _mm512_setzero_ps();
+#pragma GCC unroll 2
+    for (int64_t four = 2 * half; four < 2 * half + 2; ++four) {
+      if (four >= reader.fours()) break;
+      __m512i w[4];
+      reader.Read(four, w);
 #pragma GCC unroll 4
-  for (int64_t four = 0; four < 4; ++four) {
-    if (four >= reader.fours()) break;
-    __m512i w[4];
-    reader.Read(four, w);
-#pragma GCC unroll 4
-    for (int s = 0; s < 4; ++s) {
+      for (int s = 0; s < 4; ++s) {
 #pragma GCC unroll 8
-      for (int i = 0; i < kInputs; ++i)
-        p[i] = DotPair(p[i], w[s], _mm512_loadu_si512(x[i] + offset + 128 * four + 32 * s));
+        for (int i = 0; i < kInputs; ++i)
+          p[i] = DotPair(p[i], w[s], _mm512_loadu_si512(x[i] + offset + 128 * four + 32 * s));
+      }
     }
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i) sum[i] = half == 0 ? p[i] : _mm512_add_ps(sum[i], p[i]);
   }
   const __m512 scales = StretchScales<kFormat>(stretch);
 #pragma GCC unroll 8
-  for (int i = 0; i < kInputs; ++i) acc[i] = AddStretch<kFormat>(acc[i], p[i], scales);
+  for (int i = 0; i < kInputs; ++i) acc[i] = AddStretch<kFormat>(acc[i], sum[i], scales);
 }
 
 // Adds the stretches [first, end) of row o to the sums of kInputs inputs; fetches as many bytes
@@ -98,14 +111,11 @@ void DotRun(const RowReader<kFormat>& row, int64_t cols, int64_t first, int64_t 
     acc[i] = _mm512_load_ps(sums[i]);
   }
   const int64_t whole = cols / kStretch;
-  for (int64_t b = first; b < Smaller(end, whole); ++b) {
-    Prefetch<_MM_HINT_T0>(ahead, kBytes);
-    ahead += kBytes;
-    AddDirect<kFormat, kInputs>(row.Whole(b), input, b * kStretch, acc);
-  }
+  for (int64_t b = first; b < Smaller(end, whole); ++b, ahead += kBytes)
+    AddDirect<kFormat, kInputs>(row.Whole(b), ahead, input, b * kStretch, acc);
   if (end > whole) {
     alignas(64) std::byte copy[kBytes];
-    AddDirect<kFormat, kInputs>(row.Last(whole, copy), input, whole * kStretch, acc);
+    AddDirect<kFormat, kInputs>(row.Last(whole, copy), ahead, input, whole * kStretch, acc);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < kInputs; ++i) _mm512_store_ps(sums[i], acc[i]);
@@ -126,7 +136,7 @@ void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
     for (int64_t b = 0; b < stretches; b += part) {
       for (int64_t r = 0; r < rows; ++r) {
         const RowReader<kFormat> row(task.w, o + r);
-        const std::byte* ahead = row.codes(b) + kPrefetchBytes;
+        const std::byte* ahead = row.codes(b) + kPrefetchBytes<kFormat>;
         if (!kIsStream)  // the part of the row after next
           ahead = RowReader<kFormat>(task.w, Smaller(o + r + 2, task.w.rows - 1)).codes(b);
         DotRun<kFormat, kInputs>(row, cols, b, Smaller(b + part, stretches), ahead, x, sums[r]);
@@ -139,7 +149,7 @@ void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
 }
 
 // Sizes of the widest tile.
-constexpr int kTileRows = 4;
+constexpr int kTileRows = 2;
 constexpr int kTileInputs = 6;
 
 // A part of the weights, decoded: 16 rows of two stretches, 32 KB, that stay in the nearest caches
@@ -149,7 +159,9 @@ struct Panel {
   static constexpr int64_t kStretches = 2;
   static constexpr int64_t kInputs = 128;  // inputs per decoding
 
-  alignas(64) uint16_t codes[kRows][kStretches * kStretch];
+  static constexpr int64_t kWidth = kStretches * kStretch;
+
+  alignas(64) uint16_t codes[kRows][kWidth];
   alignas(64) float scales[kStretches][kRows][16];  // FP4
   alignas(64) float acc[kInputs][kRows][16];
 };
@@ -164,7 +176,8 @@ void DecodeToPanel(const RowReader<kFormat>& row, int64_t cols, int64_t b, int64
   Prefetch<_MM_HINT_T1>(ahead, kBytes);
   const bool is_whole = b < cols / kStretch;
   const StretchView stretch = is_whole ? row.Whole(b) : row.Last(b, copy);
-  const StretchReader<kFormat> reader(stretch);
+  StretchReader<kFormat> reader;
+  reader.Start(stretch);
   uint16_t* out = panel.codes[r] + place * kStretch;
 #pragma GCC unroll 4
   for (int64_t four = 0; four < 4; ++four) {
@@ -179,60 +192,96 @@ void DecodeToPanel(const RowReader<kFormat>& row, int64_t cols, int64_t b, int64
 }
 
 // What a tile reads besides the panel: its first input among those of the panel, where the inputs'
-// values of the panel's first stretch begin, and the steps of the panel's stretches.
+// values of the panel's first stretch begin, and the steps of the halves of the panel's stretches.
 struct TilePlace {
   const uint16_t* const* x;
   int64_t offset;
   int64_t row;
   int64_t input;
-  int64_t steps[Panel::kStretches];
+  int64_t steps[2 * Panel::kStretches];
+  // The inputs that come after these, and where.
+  const uint16_t* const* next;
+  int64_t next_offset;
+  int64_t next_inputs;
 };
 
-// Adds the panel's stretches to the sums of kRows rows and kInputs inputs.
+// Adds the panel's stretches to the sums of kRows rows and kInputs inputs. Both halves of a stretch
+// are summed side by side, so that a tile leaves its registers once a stretch.
 template <Format kFormat, int kRows, int kInputs>
 void DotTile(const TilePlace& tile, Panel& panel) {
+  constexpr int64_t kHalf = kStretch / 2;
   const uint16_t* input[kInputs];
 #pragma GCC unroll 6
   for (int m = 0; m < kInputs; ++m) input[m] = tile.x[m] + tile.offset;
+  const uint16_t* codes = panel.codes[tile.row];
+  float(*const sums)[16] = &panel.acc[tile.input][tile.row];
+  const int64_t row = tile.row;
   for (int64_t stretch = 0; stretch < Panel::kStretches; ++stretch) {
-    __m512 p[kRows][kInputs];
-#pragma GCC unroll 4
+    __m512 p[2][kRows][kInputs];
+#pragma GCC unroll 2
     for (int n = 0; n < kRows; ++n) {
 #pragma GCC unroll 6
-      for (int m = 0; m < kInputs; ++m) p[n][m] = _mm512_setzero_ps();
+      for (int m = 0; m < kInputs; ++m) p[0][n][m] = p[1][n][m] = _mm512_setzero_ps();
     }
-    const uint16_t* codes = panel.codes[tile.row] + stretch * kStretch;
-    for (int64_t step = 0; step < tile.steps[stretch]; ++step, codes += 32) {
-      __m512i w[kRows];
-#pragma GCC unroll 4
-      for (int n = 0; n < kRows; ++n)
-        w[n] = _mm512_load_si512(codes + n * Panel::kStretches * kStretch);
+    const int64_t both = tile.steps[2 * stretch + 1];
+    int64_t step = 0;
+    for (; step < both; ++step) {
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        __m512i w[kRows];
+#pragma GCC unroll 2
+        for (int n = 0; n < kRows; ++n)
+          w[n] = _mm512_load_si512(codes + n * Panel::kWidth + half * kHalf + step * 32);
 #pragma GCC unroll 6
-      for (int m = 0; m < kInputs; ++m) {
-        const __m512i value = _mm512_loadu_si512(input[m]);
-        input[m] += 32;
-#pragma GCC unroll 4
-        for (int n = 0; n < kRows; ++n) p[n][m] = DotPair(p[n][m], w[n], value);
+        for (int m = 0; m < kInputs; ++m) {
+          const __m512i value = _mm512_loadu_si512(input[m] + half * kHalf + step * 32);
+#pragma GCC unroll 2
+          for (int n = 0; n < kRows; ++n) p[half][n][m] = DotPair(p[half][n][m], w[n], value);
+        }
       }
     }
-    if (tile.steps[stretch] == 0) break;
-#pragma GCC unroll 4
-    for (int n = 0; n < kRows; ++n) {
-      const __m512 scales = _mm512_load_ps(panel.scales[stretch][tile.row + n]);
+    for (; step < tile.steps[2 * stretch]; ++step) {
 #pragma GCC unroll 6
       for (int m = 0; m < kInputs; ++m) {
-        float* acc = panel.acc[tile.input + m][tile.row + n];
-        _mm512_store_ps(acc, AddStretch<kFormat>(_mm512_load_ps(acc), p[n][m], scales));
+        const __m512i value = _mm512_loadu_si512(input[m] + step * 32);
+#pragma GCC unroll 2
+        for (int n = 0; n < kRows; ++n)
+          p[0][n][m] =
+              DotPair(p[0][n][m], _mm512_load_si512(codes + n * Panel::kWidth + step * 32), value);
+      }
+    }
+    if (step == 0) break;
+    codes += kStretch;
+#pragma GCC unroll 6
+    for (int m = 0; m < kInputs; ++m) input[m] += kStretch;
+#pragma GCC unroll 2
+    for (int n = 0; n < kRows; ++n) {
+      const __m512 scales = _mm512_load_ps(panel.scales[stretch][row + n]);
+#pragma GCC unroll 6
+      for (int m = 0; m < kInputs; ++m) {
+        float* acc = sums[m * Panel::kRows + n];
+        const __m512 sum = _mm512_add_ps(p[0][n][m], p[1][n][m]);
+        _mm512_store_ps(acc, AddStretch<kFormat>(_mm512_load_ps(acc), sum, scales));
       }
     }
   }
 }
 
-// kInputs inputs against all rows of the panel.
+// kInputs inputs against all rows of the panel. Meanwhile the inputs of the next tile are fetched,
+// a part with each pair of rows: they come from memory or the third-level cache.
 template <Format kFormat, int kInputs>
 void DotPanel(TilePlace tile, int64_t rows, Panel& panel) {
-  for (; tile.row + kTileRows <= rows; tile.row += kTileRows)
+  constexpr int64_t kPart = Panel::kWidth * kTileRows / Panel::kRows;
+  const auto fetch_next = [&](int64_t part) {
+    for (int64_t m = 0; m < tile.next_inputs; ++m)
+      Prefetch<_MM_HINT_T1>(
+          reinterpret_cast<const std::byte*>(tile.next[m] + tile.next_offset + part * kPart),
+          kPart * 2);
+  };
+  for (; tile.row + kTileRows <= rows; tile.row += kTileRows) {
+    fetch_next(tile.row / kTileRows);
     DotTile<kFormat, kTileRows, kInputs>(tile, panel);
+  }
   for (; tile.row < rows; ++tile.row) DotTile<kFormat, 1, kInputs>(tile, panel);
 }
 
@@ -298,9 +347,11 @@ void DotPanels(const DotTask& task, const uint16_t* const* x) {
       const int64_t count = Smaller(Panel::kInputs, task.count - first);
       __builtin_memset(panel.acc, 0, static_cast<size_t>(count) * sizeof(panel.acc[0]));
       for (int64_t b = 0; b < stretches; b += Panel::kStretches) {
-        TilePlace tile{x + first, b * kStretch, 0, 0, {}};
+        TilePlace tile{x + first, b * kStretch, 0, 0, {}, nullptr, 0, 0};
         for (int64_t s = 0; s < Panel::kStretches && b + s < stretches; ++s) {
-          tile.steps[s] = Smaller(kStretch, width - (b + s) * kStretch) / 32;
+          const int64_t steps = Smaller(kStretch, width - (b + s) * kStretch) / 32;
+          tile.steps[2 * s] = Smaller(steps, 8);
+          tile.steps[2 * s + 1] = steps - tile.steps[2 * s];
           for (int64_t r = 0; r < rows; ++r) {
             const RowReader<kFormat> row(task.w, o + r);
             const bool goes_on = b + s + Panel::kStretches < stretches;
@@ -316,6 +367,11 @@ void DotPanels(const DotTask& task, const uint16_t* const* x) {
         for (; tile.input < count; --tiles) {
           const int64_t inputs = (count - tile.input + tiles - 1) / tiles;
           tile.x = x + first + tile.input;
+          const int64_t after = tile.input + inputs;
+          tile.next = after < count ? tile.x + inputs : x + first;
+          tile.next_offset = after < count ? tile.offset : tile.offset + Panel::kWidth;
+          tile.next_inputs = Smaller(kTileInputs, after < count ? count - after : count);
+          if (tile.next_offset >= width) tile.next_inputs = 0;
           DotTiles<kFormat>(tile, inputs, rows, panel);
           tile.input += inputs;
         }

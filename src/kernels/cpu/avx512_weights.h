@@ -77,21 +77,21 @@ static inline Fp4Words TransposeFp4(const std::byte* p) {
            _mm512_unpacklo_epi64(t1, t3), _mm512_unpackhi_epi64(t1, t3)}};
 }
 
-// The four steps of a word register. Multiplying instead of shifting keeps the work off the ports
-// of the permutation.
+// The four steps of a word register. Shifts share ports with the permutation, multiplications with
+// the products that follow: some of each.
 static inline void DecodeFp4Word(__m512i words, __m512i* steps) {
   const __m512i table = _mm512_load_si512(kE2M1Table.bits);
   steps[0] = _mm512_permutexvar_epi16(words, table);
-  steps[1] = _mm512_permutexvar_epi16(_mm512_mulhi_epu16(words, _mm512_set1_epi16(1 << 12)), table);
+  steps[1] = _mm512_permutexvar_epi16(_mm512_srli_epi16(words, 4), table);
   steps[2] = _mm512_permutexvar_epi16(_mm512_mulhi_epu16(words, _mm512_set1_epi16(1 << 8)), table);
-  steps[3] = _mm512_permutexvar_epi16(_mm512_mulhi_epu16(words, _mm512_set1_epi16(1 << 4)), table);
+  steps[3] = _mm512_permutexvar_epi16(_mm512_srli_epi16(words, 12), table);
 }
 
 // Lane scales of an FP4 stretch whose first scale is at `scale`; `groups` of them belong to the row
 // (any number above 0: 16 at most are read).
 static inline __m512 Fp4Scales(const uint8_t* scale, int64_t groups) {
-  const __mmask16 mine = groups >= 16 ? static_cast<__mmask16>(0xffff)
-                                      : static_cast<__mmask16>((1u << groups) - 1u);
+  const __mmask16 mine =
+      groups >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << groups) - 1u);
   // Lane 4 g + r takes scale 4 r + g.
   const __m128i place = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   const __m128i codes = _mm_shuffle_epi8(_mm_maskz_loadu_epi8(mine, scale), place);
@@ -99,8 +99,7 @@ static inline __m512 Fp4Scales(const uint8_t* scale, int64_t groups) {
   const __m512i bits = _mm512_slli_epi32(wide, 23);
   // 255 is NaN, and must not read as infinity.
   const __mmask16 is_nan = _mm512_cmpeq_epi32_mask(wide, _mm512_set1_epi32(255));
-  return _mm512_castsi512_ps(
-      _mm512_mask_mov_epi32(bits, is_nan, _mm512_set1_epi32(0x7fc00000)));
+  return _mm512_castsi512_ps(_mm512_mask_mov_epi32(bits, is_nan, _mm512_set1_epi32(0x7fc00000)));
 }
 
 // A stretch of one row. `blocks` is 4 but for the last of a row; then `codes` is a copy that is
@@ -116,7 +115,8 @@ struct StretchView {
 template <Format kFormat>
 class StretchReader {
  public:
-  [[gnu::always_inline]] explicit StretchReader(const StretchView& stretch) : stretch_(stretch) {
+  [[gnu::always_inline]] void Start(const StretchView& stretch) {
+    stretch_ = stretch;
     if constexpr (kFormat == Format::kFp4) words_ = TransposeFp4(stretch.codes);
   }
 
@@ -137,7 +137,7 @@ class StretchReader {
   }
 
  private:
-  const StretchView& stretch_;
+  StretchView stretch_;
   Fp4Words words_;
 };
 
