@@ -91,7 +91,8 @@ void HyperConnectionPre(MatrixView<const float> x_TSD, const HyperConnection& hc
               ctx);
   };
   const RowOps& ops = RowOpsOf(ctx.path);
-  // Tokens whose streams stay in a core's second-level cache while all rows of fn pass.
+  // Many tokens: tiles whose streams stay in a core's second-level cache while all rows of fn pass
+  // and until they are mixed.
   constexpr int64_t kTileBytes = 512 << 10;
   const int64_t tile = std::max<int64_t>(1, kTileBytes / (x_TSD.cols * 4));
   if (tokens > 4 * tile) {
