@@ -3,8 +3,8 @@
 // code, which all paths equal bit for bit.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <vector>
 
 #include "kernels/experts.h"
@@ -13,6 +13,7 @@
 #include "kernels/rms_norm.h"
 #include "kernels/rotate.h"
 #include "kernels/row_ops.h"
+#include "numerics/formats.h"
 
 namespace fathom::kernels {
 namespace {
@@ -27,12 +28,11 @@ struct Bench {
         ctx{pool, workspace, static_cast<Path>(state.range(1)), numerics::Mode::kOfficial} {}
   tensor::MatrixView<float> Matrix(int64_t cols) {
     memory.emplace_back(static_cast<size_t>(tokens * cols));
-    float value = 0.25f;
-    for (float& v : memory.back()) v = numerics::RoundToBF16(value = 1.9f * value * (1 - value));
     uint32_t state = 1;
-    for (float& v : memory.back())
-      v = static_cast<float>(static_cast<int32_t>(state = state * 1664525 + 1013904223)) * 0x1p-31f;
-    for (float& v : memory.back()) v = numerics::RoundToBF16(v);
+    for (float& v : memory.back()) {
+      state = state * 1664525 + 1013904223;
+      v = numerics::RoundToBF16(static_cast<float>(static_cast<int32_t>(state)) * 0x1p-31f);
+    }
     return {memory.back().data(), tokens, cols};
   }
   void Report(benchmark::State& state, int64_t bytes_per_token) {
