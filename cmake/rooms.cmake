@@ -60,9 +60,11 @@ fathom_room(cli FLOOR 8
 # Files compiled for one instruction set; which one runs is decided at run time (kernels/context.h). What they
 # define is static or named by the instruction set, so that the linker cannot hand their code to other files.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set_source_files_properties(src/kernels/cpu/avx2_attention.cc src/kernels/cpu/avx2_dot.cc PROPERTIES
+  set_source_files_properties(src/kernels/cpu/avx2_attention.cc src/kernels/cpu/avx2_dot.cc
+    src/kernels/cpu/avx2_rows.cc PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma")
-  set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_dot.cc PROPERTIES
+  set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_dot.cc
+    src/kernels/cpu/avx512_rows.cc PROPERTIES
     COMPILE_OPTIONS
     "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
   # g++ 12 warns about the undefined operands inside its own avx512fintrin.h (its bug 105593).

@@ -49,6 +49,7 @@ class Workspace {
     kRowPointers,  // gathered attention rows, per thread
     kScores,       // attention and index scores, per thread
     kMixes,        // hyper-connection products
+    kSquares,      // sums of squares of the streams
     kSlotCount,
   };
 

@@ -6,6 +6,7 @@
 
 #include "kernels/pack.h"
 #include "kernels/paths.h"
+#include "kernels/row_ops.h"
 #include "numerics/functions.h"
 
 namespace fathom::kernels {
@@ -170,28 +171,51 @@ void RunExperts(MatrixView<const float> x_TD, std::span<const ExpertView> expert
   DownProjections(hidden, experts, plan, activation, y_TD, ctx);
 }
 
+// SelectExperts in its defining form, for scores that have no order: each pick starts from the
+// first expert left and moves on to whatever is larger, so that a NaN stays if it comes first.
+void SelectOneByOne(std::span<const float> scores_E, std::span<const float> bias_E,
+                    std::span<int32_t> experts_A) {
+  const auto value = [&](int32_t e) {
+    return scores_E[static_cast<size_t>(e)] + bias_E[static_cast<size_t>(e)];
+  };
+  for (auto end = experts_A.begin(); end != experts_A.end(); ++end) {
+    int32_t best = -1;
+    for (int32_t e = 0; e < std::ssize(scores_E); ++e)
+      if (std::find(experts_A.begin(), end, e) == end && (best < 0 || value(e) > value(best)))
+        best = e;
+    *end = best;
+  }
+  std::sort(experts_A.begin(), experts_A.end());
+}
+
 }  // namespace
 
 void GateScores(MatrixView<float> logits_TE, const Context& ctx) {
-  ForRows(ctx, logits_TE.rows, logits_TE.cols * 32, [&](int64_t t) {
-    for (float& value : logits_TE.row_span(t)) value = std::sqrt(numerics::Softplus(value));
-  });
+  const RowOps& ops = RowOpsOf(ctx.path);
+  ForRows(ctx, logits_TE.rows, logits_TE.cols * 32 / ops.speed,
+          [&](int64_t t) { ops.gate_scores(logits_TE.row(t), logits_TE.cols); });
 }
 
 void SelectExperts(std::span<const float> scores_E, std::span<const float> bias_E,
                    std::span<int32_t> experts_A) {
-  // Few are picked of few hundred: each pick is one pass, in order of (score + bias, lower id).
-  const auto value = [&](size_t e) { return scores_E[e] + bias_E[e]; };
-  for (size_t a = 0; a < experts_A.size(); ++a) {
-    int32_t best = -1;
-    for (size_t e = 0; e < scores_E.size(); ++e) {
-      const bool is_taken =
-          std::find(experts_A.begin(), experts_A.begin() + static_cast<int64_t>(a),
-                    static_cast<int32_t>(e)) != experts_A.begin() + static_cast<int64_t>(a);
-      if (!is_taken && (best < 0 || value(e) > value(static_cast<size_t>(best))))
-        best = static_cast<int32_t>(e);
-    }
-    experts_A[a] = best;
+  const int64_t active = std::ssize(experts_A);
+  FATHOM_CHECK_LE(experts_A.size(), scores_E.size());
+  const auto value = [&](int32_t e) {
+    return scores_E[static_cast<size_t>(e)] + bias_E[static_cast<size_t>(e)];
+  };
+  // The best so far, best first. Most experts lose against the last of them and cost one
+  // comparison.
+  int64_t count = 0;
+  for (int32_t e = 0; e < std::ssize(scores_E); ++e) {
+    const float own = value(e);
+    if (std::isnan(own)) return SelectOneByOne(scores_E, bias_E, experts_A);
+    int64_t place = count;
+    while (place > 0 && own > value(experts_A[static_cast<size_t>(place - 1)])) --place;
+    if (place == active) continue;
+    if (count < active) ++count;
+    const auto from = experts_A.begin() + place;
+    std::copy_backward(from, experts_A.begin() + count - 1, experts_A.begin() + count);
+    *from = e;
   }
   std::sort(experts_A.begin(), experts_A.end());
 }
@@ -230,6 +254,15 @@ void SharedExpert(MatrixView<const float> x_TD, const ExpertView& expert, float 
                   MatrixView<float> y_TD, const Context& ctx, Activation activation) {
   if (x_TD.rows == 0) return;
   RunExperts(x_TD, {&expert, 1}, EveryToken(x_TD.rows, ctx), swiglu_limit, activation, y_TD, ctx);
+}
+
+void AddRows(MatrixView<const float> x_TD, MatrixView<float> y_TD, const Context& ctx) {
+  FATHOM_CHECK_EQ(x_TD.rows, y_TD.rows);
+  FATHOM_CHECK_EQ(x_TD.cols, y_TD.cols);
+  const RowOps& ops = RowOpsOf(ctx.path);
+  ForRows(ctx, y_TD.rows, y_TD.cols / ops.speed, [&](int64_t t) {
+    ops.add_row(x_TD.row(t), y_TD.cols, ctx.mode == numerics::Mode::kOfficial, y_TD.row(t));
+  });
 }
 
 }  // namespace fathom::kernels

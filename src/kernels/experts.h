@@ -44,4 +44,7 @@ void SharedExpert(MatrixView<const float> x_TD, const ExpertView& expert, float 
                   MatrixView<float> y_TD, const Context& ctx,
                   Activation activation = Activation::kQuantized);
 
+// y <- y + x, rounded to BF16: the routed experts' sum and the shared expert's output.
+void AddRows(MatrixView<const float> x_TD, MatrixView<float> y_TD, const Context& ctx);
+
 }  // namespace fathom::kernels

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/kernel_testing.h"
 #include "kernels/reference/decode.h"
@@ -50,6 +51,44 @@ TEST(Gate, TiesGoToTheLowerExpert) {
   EXPECT_EQ(select(4), (std::vector<int32_t>{1, 2, 3, 6}));
   EXPECT_EQ(select(5), (std::vector<int32_t>{1, 2, 3, 4, 6}));
   EXPECT_EQ(select(8), (std::vector<int32_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+}
+
+// Each pick starts from the first expert left and moves on to whatever is larger.
+std::vector<int32_t> PickOneByOne(const std::vector<float>& scores, const std::vector<float>& bias,
+                                  size_t n) {
+  std::vector<int32_t> picks;
+  std::vector<bool> taken(scores.size());
+  while (picks.size() < n) {
+    size_t best = scores.size();
+    for (size_t e = 0; e < scores.size(); ++e)
+      if (!taken[e] && (best == scores.size() || scores[e] + bias[e] > scores[best] + bias[best]))
+        best = e;
+    taken[best] = true;
+    picks.push_back(static_cast<int32_t>(best));
+  }
+  std::sort(picks.begin(), picks.end());
+  return picks;
+}
+
+TEST(Gate, SelectionIsOneByOneForAnyScores) {
+  Random random(21);
+  for (int round = 0; round < 200; ++round) {
+    const size_t experts = static_cast<size_t>(1 + random.Below(300));
+    const size_t active =
+        static_cast<size_t>(1 + random.Below(std::min<int64_t>(8, static_cast<int64_t>(experts))));
+    std::vector<float> scores(experts), bias(experts);
+    for (size_t e = 0; e < experts; ++e) {
+      // Few distinct values, so that there are ties, and now and then none at all.
+      scores[e] = static_cast<float>(random.Below(40)) / 8;
+      bias[e] = static_cast<float>(random.Below(3)) / 8;
+      if (round % 4 == 0 && random.Below(20) == 0) scores[e] = std::nanf("");
+      if (round % 4 == 1 && random.Below(9) == 0)
+        scores[e] = -std::numeric_limits<float>::infinity();
+    }
+    std::vector<int32_t> picks(active);
+    SelectExperts(scores, bias, picks);
+    EXPECT_EQ(picks, PickOneByOne(scores, bias, active));
+  }
 }
 
 TEST(Gate, WeightsOfZeroScoresAreZero) {

@@ -3,58 +3,71 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/reference/dot.h"
-#include "numerics/functions.h"
+#include "kernels/pack.h"
+#include "kernels/row_ops.h"
 
 namespace fathom::kernels {
 namespace {
 
-constexpr int64_t kStreamsMax = 8;
-
-// m [S, S]: row softmax plus eps, then alternately columns and rows divided by their sums plus eps;
-// the softmax and the first column step count as iteration one.
-void Sinkhorn(std::span<float> m, int64_t streams, int64_t iterations, float eps) {
-  const auto at = [&](int64_t j, int64_t k) -> float& {
-    return m[static_cast<size_t>(j * streams + k)];
-  };
-  const auto divide_columns = [&] {
-    for (int64_t k = 0; k < streams; ++k) {
-      float sum = 0;
-      for (int64_t j = 0; j < streams; ++j) sum += at(j, k);
-      for (int64_t j = 0; j < streams; ++j) at(j, k) /= sum + eps;
-    }
-  };
+// comb <- its row softmax plus eps, then alternately columns and rows divided by their sums plus
+// eps; the softmax and the first column step count as iteration one.
+void Sinkhorn(const RowOps& ops, std::span<float> comb, const HyperConnection& hc) {
+  const int64_t streams = hc.streams;
   for (int64_t j = 0; j < streams; ++j) {
-    float max = at(j, 0);
-    for (int64_t k = 1; k < streams; ++k) max = std::max(max, at(j, k));
+    float* row = comb.data() + j * streams;
+    const float max = *std::max_element(row, row + streams);
+    for (int64_t k = 0; k < streams; ++k) row[k] -= max;
+  }
+  ops.exp_row(comb.data(), streams * streams);
+  for (int64_t j = 0; j < streams; ++j) {
+    float* row = comb.data() + j * streams;
     float sum = 0;
-    for (int64_t k = 0; k < streams; ++k) sum += at(j, k) = numerics::Exp(at(j, k) - max);
-    for (int64_t k = 0; k < streams; ++k) at(j, k) = at(j, k) / sum + eps;
+    for (int64_t k = 0; k < streams; ++k) sum += row[k];
+    for (int64_t k = 0; k < streams; ++k) row[k] = row[k] / sum + hc.hc_eps;
   }
-  divide_columns();
-  for (int64_t iteration = 1; iteration < iterations; ++iteration) {
-    for (int64_t j = 0; j < streams; ++j) {
-      float sum = 0;
-      for (int64_t k = 0; k < streams; ++k) sum += at(j, k);
-      for (int64_t k = 0; k < streams; ++k) at(j, k) /= sum + eps;
-    }
-    divide_columns();
-  }
+  ops.sinkhorn(comb.data(), streams, hc.sinkhorn_iters, hc.hc_eps);
+}
+
+void Split(const RowOps& ops, std::span<const float> mixes, const HyperConnection& hc,
+           std::span<float> pre, std::span<float> post, std::span<float> comb) {
+  const size_t streams = static_cast<size_t>(hc.streams);
+  const size_t gates = post.empty() ? streams : 2 * streams;
+  float e[2 * kStreamsMax];  // e^-x of the sigmoids
+  for (size_t i = 0; i < gates; ++i) e[i] = -(mixes[i] * hc.scale[i / streams] + hc.base[i]);
+  ops.exp_row(e, static_cast<int64_t>(gates));
+  for (size_t j = 0; j < streams; ++j) pre[j] = 1.0f / (1.0f + e[j]) + hc.hc_eps;
+  if (post.empty()) return;
+  for (size_t j = 0; j < streams; ++j) post[j] = 2.0f * (1.0f / (1.0f + e[streams + j]));
+  for (size_t i = 0; i < streams * streams; ++i)
+    comb[i] = mixes[2 * streams + i] * hc.scale[2] + hc.base[2 * streams + i];
+  Sinkhorn(ops, comb, hc);
+}
+
+// What a token's mixes decide, and the stream that results.
+struct PreRow {
+  const float* x;          // [S, D]
+  std::span<float> mixes;  // the products fn x, changed
+  float sum_of_squares;    // of x
+  float* y;                // [D]
+  std::span<float> post, comb;
+};
+
+void FinishPre(const HyperConnection& hc, int64_t dims, const PreRow& row, const Context& ctx) {
+  const RowOps& ops = RowOpsOf(ctx.path);
+  const float mean = row.sum_of_squares / static_cast<float>(hc.streams * dims);
+  const float scale = 1.0f / std::sqrt(mean + hc.rms_norm_eps);
+  for (float& mix : row.mixes) mix *= scale;
+  float pre[kStreamsMax];
+  Split(ops, row.mixes, hc, {pre, static_cast<size_t>(hc.streams)}, row.post, row.comb);
+  ops.mix_streams({row.x, hc.streams, dims, pre, ctx.mode == numerics::Mode::kOfficial, row.y});
 }
 
 }  // namespace
 
 void SplitMixes(std::span<const float> mixes, const HyperConnection& hc, std::span<float> pre,
                 std::span<float> post, std::span<float> comb) {
-  const size_t streams = static_cast<size_t>(hc.streams);
-  for (size_t j = 0; j < streams; ++j)
-    pre[j] = numerics::Sigmoid(mixes[j] * hc.scale[0] + hc.base[j]) + hc.hc_eps;
-  if (post.empty()) return;
-  for (size_t j = 0; j < streams; ++j)
-    post[j] = 2.0f * numerics::Sigmoid(mixes[streams + j] * hc.scale[1] + hc.base[streams + j]);
-  for (size_t i = 0; i < streams * streams; ++i)
-    comb[i] = mixes[2 * streams + i] * hc.scale[2] + hc.base[2 * streams + i];
-  Sinkhorn(comb, hc.streams, hc.sinkhorn_iters, hc.hc_eps);
+  FATHOM_CHECK_LE(hc.streams, kStreamsMax);
+  Split(kReferenceRowOps, mixes, hc, pre, post, comb);
 }
 
 void HyperConnectionPre(MatrixView<const float> x_TSD, const HyperConnection& hc,
@@ -64,26 +77,44 @@ void HyperConnectionPre(MatrixView<const float> x_TSD, const HyperConnection& hc
   FATHOM_CHECK_LE(streams, kStreamsMax);
   FATHOM_CHECK_EQ(x_TSD.cols, streams * dims);
   FATHOM_CHECK_EQ(hc.fn.rows, std::ssize(hc.base));
+  if (tokens == 0) return;
   const MatrixView<float> mixes(ctx.workspace.Get<float>(Workspace::kMixes, tokens * hc.fn.rows),
                                 tokens, hc.fn.rows);
-  Linear(x_TSD, hc.fn, Activation::kF32, Output::kF32, mixes, ctx);
-  ForRows(ctx, tokens, x_TSD.cols * 2, [&](int64_t t) {
-    const float* x = x_TSD.row(t);
-    const float mean = reference::SumOfSquares(x, x_TSD.cols) / static_cast<float>(x_TSD.cols);
-    const float scale = 1.0f / std::sqrt(mean + hc.rms_norm_eps);
-    for (float& mix : mixes.row_span(t)) mix *= scale;
-    float pre[kStreamsMax];
-    const bool is_head = post_TS.data == nullptr;
-    SplitMixes(mixes.row_span(t), hc, {pre, static_cast<size_t>(streams)},
+  const PackedInput x =
+      PackInput(x_TSD, hc.fn.format, Activation::kF32, Workspace::kPackedInput, ctx);
+  const bool is_head = post_TS.data == nullptr;
+  const auto finish = [&](int64_t t, float sum_of_squares) {
+    FinishPre(hc, dims,
+              {x_TSD.row(t), mixes.row_span(t), sum_of_squares, y_TD.row(t),
                is_head ? std::span<float>() : post_TS.row_span(t),
-               is_head ? std::span<float>() : comb_TSS.row_span(t));
-    float* y = y_TD.row(t);
-    for (int64_t d = 0; d < dims; ++d) {
-      float sum = 0;
-      for (int64_t j = 0; j < streams; ++j) sum += pre[j] * x[j * dims + d];
-      y[d] = numerics::Round(sum, ctx.mode);
+               is_head ? std::span<float>() : comb_TSS.row_span(t)},
+              ctx);
+  };
+  const RowOps& ops = RowOpsOf(ctx.path);
+  // Many tokens: tiles whose streams stay in a core's second-level cache while all rows of fn pass
+  // and until they are mixed.
+  constexpr int64_t kTileBytes = 512 << 10;
+  const int64_t tile = std::max<int64_t>(1, kTileBytes / (x_TSD.cols * 4));
+  if (tokens > 4 * tile) {
+    ParallelFor(ctx, tokens, tile, [&](int64_t begin, int64_t end, int) {
+      PackedInput{nullptr, x.f32 + begin}.Dot(
+          {hc.fn, 0, hc.fn.rows, end - begin, mixes.row(begin), mixes.stride}, ctx);
+      for (int64_t t = begin; t < end; ++t) finish(t, ops.sum_of_squares(x_TSD.row(t), x_TSD.cols));
+    });
+    return;
+  }
+  // Few tokens: the rows of fn are shared out, so that each is read once. The sums of squares go
+  // first, because they are the longest items.
+  float* squares = ctx.workspace.Get<float>(Workspace::kSquares, tokens);
+  ParallelFor(ctx, tokens + hc.fn.rows, 1, [&](int64_t item, int64_t, int) {
+    if (item < tokens) {
+      squares[item] = ops.sum_of_squares(x_TSD.row(item), x_TSD.cols);
+    } else {
+      const int64_t o = item - tokens;
+      x.Dot({hc.fn, o, o + 1, tokens, mixes.data + o, mixes.stride}, ctx);
     }
   });
+  ForRows(ctx, tokens, x_TSD.cols / ops.speed, [&](int64_t t) { finish(t, squares[t]); });
 }
 
 void HyperConnectionPost(MatrixView<const float> y_TD, MatrixView<const float> post_TS,
@@ -92,20 +123,10 @@ void HyperConnectionPost(MatrixView<const float> y_TD, MatrixView<const float> p
   const int64_t dims = y_TD.cols, streams = post_TS.cols;
   FATHOM_CHECK_LE(streams, kStreamsMax);
   FATHOM_CHECK_EQ(x_TSD.cols, streams * dims);
-  ForRows(ctx, y_TD.rows, x_TSD.cols * streams, [&](int64_t t) {
-    const float* y = y_TD.row(t);
-    const float* post = post_TS.row(t);
-    const float* comb = comb_TSS.row(t);
-    float* x = x_TSD.row(t);
-    for (int64_t d = 0; d < dims; ++d) {
-      float old[kStreamsMax];
-      for (int64_t j = 0; j < streams; ++j) old[j] = x[j * dims + d];
-      for (int64_t k = 0; k < streams; ++k) {
-        float sum = 0;
-        for (int64_t j = 0; j < streams; ++j) sum += comb[j * streams + k] * old[j];
-        x[k * dims + d] = numerics::Round(post[k] * y[d] + sum, ctx.mode);
-      }
-    }
+  const RowOps& ops = RowOpsOf(ctx.path);
+  ForRows(ctx, y_TD.rows, x_TSD.cols * 2 / ops.speed, [&](int64_t t) {
+    ops.spread_streams({y_TD.row(t), streams, dims, post_TS.row(t), comb_TSS.row(t),
+                        ctx.mode == numerics::Mode::kOfficial, x_TSD.row(t)});
   });
 }
 

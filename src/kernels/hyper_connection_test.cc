@@ -119,7 +119,8 @@ TEST(HyperConnection, OneChannelBeforeAndAfterASubLayer) {
 
 TEST(HyperConnection, ManyTokensAtOnceAreEachTokenAlone) {
   Random random(1);
-  const int64_t streams = 4, dims = 72, tokens = 9;
+  // Wide enough for tiles of few tokens, of which there are several.
+  const int64_t streams = 4, dims = 8192, tokens = 19;
   const testing::Weights fn =
       testing::RandomWeights(tensor::Format::kF32, 24, streams * dims, Values::kOrdinary, random);
   const std::vector<float> base = testing::RandomFloats(24, Values::kOrdinary, false, random);

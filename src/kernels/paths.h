@@ -1,6 +1,6 @@
-// Inside of the room: the operations that have one implementation per path, as a table of
-// functions. Everything else (norms, rotation, quantisers, pooling) is one plain implementation for
-// all paths. Arguments are checked at the doors; a path may assume them.
+// Inside of the room: products, attention and index scores, which have one implementation per path,
+// as a table of functions; row_ops.h is the table of the operations on single rows. Arguments are
+// checked at the doors; a path may assume them.
 #pragma once
 
 #include <cstdint>

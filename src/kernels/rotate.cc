@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/row_ops.h"
+
 namespace fathom::kernels {
 
 RopeTable::RopeTable(int64_t rotary_dims, double theta, const std::optional<Yarn>& yarn) {
@@ -43,13 +45,9 @@ void RopeTable::Angles(int64_t position, std::span<float> cos, std::span<float> 
 
 void RotateHead(std::span<float> x, std::span<const float> cos, std::span<const float> sin,
                 Direction direction, numerics::Mode mode) {
-  float* pair = x.data() + (x.size() - 2 * cos.size());
-  for (size_t i = 0; i < cos.size(); ++i, pair += 2) {
-    const float s = direction == Direction::kForward ? sin[i] : -sin[i];
-    const float a = pair[0], b = pair[1];
-    pair[0] = numerics::Round(a * cos[i] - b * s, mode);
-    pair[1] = numerics::Round(a * s + b * cos[i], mode);
-  }
+  kReferenceRowOps.rotate_heads({x.data(), 1, std::ssize(x), cos.data(), sin.data(),
+                                 std::ssize(cos), direction == Direction::kInverse,
+                                 mode == numerics::Mode::kOfficial});
 }
 
 void Rotate(MatrixView<float> x_TD, int64_t head_dim, MatrixView<const float> cos_TR,
@@ -57,10 +55,11 @@ void Rotate(MatrixView<float> x_TD, int64_t head_dim, MatrixView<const float> co
   FATHOM_CHECK_EQ(x_TD.cols % head_dim, int64_t{0});
   FATHOM_CHECK_LE(2 * cos_TR.cols, head_dim);
   FATHOM_CHECK_EQ(cos_TR.rows, x_TD.rows);
-  ForRows(ctx, x_TD.rows, x_TD.cols / head_dim * cos_TR.cols * 4, [&](int64_t t) {
-    for (int64_t begin = 0; begin < x_TD.cols; begin += head_dim)
-      RotateHead({x_TD.row(t) + begin, static_cast<size_t>(head_dim)}, cos_TR.row_span(t),
-                 sin_TR.row_span(t), direction, ctx.mode);
+  const RowOps& ops = RowOpsOf(ctx.path);
+  const int64_t heads = x_TD.cols / head_dim;
+  ForRows(ctx, x_TD.rows, heads * cos_TR.cols * 4 / ops.speed, [&](int64_t t) {
+    ops.rotate_heads({x_TD.row(t), heads, head_dim, cos_TR.row(t), sin_TR.row(t), cos_TR.cols,
+                      direction == Direction::kInverse, ctx.mode == numerics::Mode::kOfficial});
   });
 }
 

@@ -50,10 +50,7 @@ void Executor::Moe(const MoeWeights& w, std::span<const TokenId> tokens,
   kernels::RoutedExperts(x_TD, experts, weights, w.experts, limit, y_TD, ctx_, Quantized());
   const float shared_limit = Has(Mistake::kSharedNotClamped) ? 0.0f : limit;
   kernels::SharedExpert(x_TD, w.shared_experts, shared_limit, shared, ctx_, Quantized());
-  kernels::ForRows(ctx_, rows, config_.hidden_size, [&](int64_t t) {
-    for (int64_t d = 0; d < config_.hidden_size; ++d)
-      y_TD.row(t)[d] = numerics::Round(y_TD.row(t)[d] + shared.row(t)[d], ctx_.mode);
-  });
+  kernels::AddRows(shared, y_TD, ctx_);
 }
 
 }  // namespace fathom::model

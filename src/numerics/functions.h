@@ -48,10 +48,72 @@ inline float Exp(float x) {
 inline float Sigmoid(float x) { return 1.0f / (1.0f + Exp(-x)); }
 inline float Silu(float x) { return x * Sigmoid(x); }
 
+// The binary64 operations that Softplus is made of, for one value; vector versions give the same
+// operations under the same names.
+struct ScalarDouble {
+  using D = double;
+  static D Set(double x) { return x; }
+  static D Add(D a, D b) { return a + b; }
+  static D Sub(D a, D b) { return a - b; }
+  static D Mul(D a, D b) { return a * b; }
+  static D Div(D a, D b) { return a / b; }
+  // p * 2^n, n being the low bits of t = n + 1.5 * 2^52.
+  static D AddExponent(D p, D t) {
+    return std::bit_cast<double>(std::bit_cast<uint64_t>(p) + (std::bit_cast<uint64_t>(t) << 52));
+  }
+  // u = 2^k m with sqrt(1/2) <= m < sqrt(2), u >= 1.
+  static D Exponent(D u) {
+    return static_cast<double>((std::bit_cast<uint64_t>(u) - kSqrtHalf) >> 52);
+  }
+  static D Mantissa(D u) {
+    const uint64_t k = (std::bit_cast<uint64_t>(u) - kSqrtHalf) >> 52;
+    return std::bit_cast<double>(std::bit_cast<uint64_t>(u) - (k << 52));
+  }
+  // x < limit ? 0 : e.
+  static D ZeroBelow(D e, D x, double limit) { return x < limit ? 0 : e; }
+
+  static constexpr uint64_t kSqrtHalf = 0x3fe6a09e667f3bcdu;
+};
+
+// log(1 + e^x) for x <= 20, within a few units of binary64: e^x by its Taylor series after the
+// powers of two are taken out, the logarithm by that of the inverse hyperbolic tangent, and what
+// 1 + e^x loses by rounding added at the end.
+template <typename M>
+typename M::D SoftplusSteps(typename M::D x) {
+  using D = typename M::D;
+  constexpr double kRound = 0x1.8p52, kLn2High = 0x1.62e42feep-1, kLn2Low = 0x1.a39ef35793c76p-33;
+  constexpr double kExp[] = {1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800,
+                             1.0 / 362880,     1.0 / 40320,     1.0 / 5040,     1.0 / 720,
+                             1.0 / 120,        1.0 / 24,        1.0 / 6,        0.5,
+                             1.0,              1.0};
+  constexpr double kLog[] = {1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13,
+                             1.0 / 11, 1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3};
+  const D t = M::Add(M::Mul(x, M::Set(0x1.71547652b82fep+0)), M::Set(kRound));
+  const D n = M::Sub(t, M::Set(kRound));
+  const D r = M::Sub(M::Sub(x, M::Mul(n, M::Set(kLn2High))), M::Mul(n, M::Set(kLn2Low)));
+  D p = M::Set(kExp[0]);
+#pragma GCC unroll 16
+  for (int i = 1; i < 14; ++i) p = M::Add(M::Mul(p, r), M::Set(kExp[i]));
+  // Below -110 the result is under the smallest float32, and n may be anything.
+  const D e = M::ZeroBelow(M::AddExponent(p, t), x, -110.0);
+  const D u = M::Add(M::Set(1.0), e);
+  const D lost = M::Sub(e, M::Sub(u, M::Set(1.0)));
+  const D k = M::Exponent(u), m = M::Mantissa(u);
+  const D s = M::Div(M::Sub(m, M::Set(1.0)), M::Add(m, M::Set(1.0)));
+  const D z = M::Mul(s, s), twice = M::Add(s, s);
+  D q = M::Set(kLog[0]);
+#pragma GCC unroll 16
+  for (int i = 1; i < 11; ++i) q = M::Add(M::Mul(q, z), M::Set(kLog[i]));
+  D low = M::Add(M::Mul(k, M::Set(kLn2Low)), M::Div(lost, u));
+  low = M::Add(low, M::Mul(twice, M::Mul(z, q)));
+  return M::Add(M::Mul(k, M::Set(kLn2High)), M::Add(twice, low));
+}
+
 // x above 20, else log(1 + e^x) in the form that stays positive for very negative x. Ref: model.md
 // 7, 8.12.
 inline float Softplus(float x) {
-  return x > 20.0f ? x : static_cast<float>(std::log1p(std::exp(static_cast<double>(x))));
+  if (!(x <= 20.0f)) return x;
+  return static_cast<float>(SoftplusSteps<ScalarDouble>(static_cast<double>(x)));
 }
 
 }  // namespace fathom::numerics

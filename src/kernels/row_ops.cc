@@ -1,0 +1,14 @@
+#include "kernels/row_ops.h"
+
+namespace fathom::kernels {
+
+const RowOps& RowOpsOf(Path path) {
+  FATHOM_CHECK(IsAvailable(path), std::string(Name(path)) + " is not available on this machine");
+#if defined(__x86_64__)
+  if (path == Path::kAvx2) return kAvx2RowOps;
+  if (path == Path::kAvx512) return kAvx512RowOps;
+#endif
+  return kReferenceRowOps;
+}
+
+}  // namespace fathom::kernels
