@@ -22,6 +22,7 @@ const help = `run.sh [options]: fathom and llama.cpp on one V4-Flash-shaped mode
   --dir DIR     where the two files go, about 6 GB each (a new folder for temporary files)
   --keep        leave files and packages for the next run, which takes them as they are
   --only PART   model or products
+  --fathom FILE another build of the program (build/release/fathom)
   --under CMD   put this before each measured command, such as "numactl -N 0 -m 0"
   --json        one JSON object instead of the table`;
 
@@ -37,6 +38,7 @@ const { values } = parseArgs({
     experts: { type: "string", default: "24" },
     vocab: { type: "string", default: "129280" },
     dir: { type: "string" },
+    fathom: { type: "string" },
     keep: { type: "boolean", default: false },
     only: { type: "string" },
     under: { type: "string", default: "" },
@@ -65,7 +67,7 @@ const paths = {
   model,
   checkpoint: path.join(model, "checkpoint"),
   gguf: path.join(model, "model.gguf"),
-  fathom: path.join(values.root, "build/release/fathom"),
+  fathom: path.resolve(values.fathom ?? path.join(values.root, "build/release/fathom")),
   products: path.join(values.root, "build/release/bench/llama_products_bench"),
   ggml: path.join(installed, "node_modules/@node-llama-cpp/linux-x64/bins/linux-x64"),
 };

@@ -66,7 +66,7 @@ function fathomRun(paths, options) {
 }
 
 export function measureFathom(paths, options) {
-  const hasBench = spawnSync(paths.fathom, ["bench", "--help"], { stdio: "ignore" }).status === 0;
+  const hasBench = /^ +bench /m.test(run([paths.fathom, "--help"]));
   return hasBench ? fathomBench(paths, options) : fathomRun(paths, options);
 }
 

@@ -4,7 +4,8 @@
 //   node measure_llama.mjs MODEL.gguf --threads N --prompt N --decode N --batch N
 //
 // The prompt's time ends when the first token is there, as it does for fathom: its last row has gone
-// through the output head. A decode step is one call of the model and one greedy choice.
+// through the output head. A decode step is one call of the model and one greedy choice; the speed is
+// that of the median step.
 import { parseArgs } from "node:util";
 
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
@@ -72,7 +73,7 @@ const steps = seconds.slice(1).sort((a, b) => a - b);
 console.log(
   JSON.stringify({
     prefill: { tokens: prompt, tok_s: prompt / seconds[0] },
-    decode: { tokens: steps.length, tok_s: steps.length / steps.reduce((a, b) => a + b, 0) },
+    decode: { tokens: steps.length, tok_s: 1 / steps[steps.length >> 1] },
     threads: context.currentThreads || threads,
     load_s: loaded,
     release: llama.llamaCppRelease.release,
