@@ -1,5 +1,5 @@
-// Makes one model twice, measures both programs in turns, prints both side by side. Started by run.sh,
-// which installs and builds what is measured.
+// Makes one model twice, measures both programs in turns, prints both side by side. Started by
+// run.sh, which installs and builds what is measured.
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -51,12 +51,18 @@ if (values.help) {
   process.exit(0);
 }
 const options = { ...values };
-for (const name of ["threads", "rounds", "prompt", "decode", "chunk", "layers", "experts", "vocab"]) {
+const counts = ["threads", "rounds", "prompt", "decode", "chunk", "layers", "experts", "vocab"];
+for (const name of counts) {
   options[name] = Number(values[name]);
   if (!Number.isInteger(options[name]) || options[name] < 1) {
     console.error(`--${name}: expected a number from 1 on, found ${values[name]}`);
     process.exit(2);
   }
+}
+
+if (![undefined, "model", "products"].includes(values.only)) {
+  console.error(`--only: expected model or products, found ${values.only}`);
+  process.exit(2);
 }
 
 const installed = import.meta.dirname;
@@ -184,6 +190,10 @@ function measureAllProducts() {
   });
 }
 
+const head = () => {
+  const names = [cell("fathom", 9), cell("llama.cpp", 10), cell("ratio", 7)];
+  console.log(`${"".padEnd(40)}${names.join(" ")}`);
+};
 const cell = (text, width) => String(text).padStart(width);
 function line(label, fathom, llama, ratio, note = "") {
   const digits = (value) => value.toFixed(value < 100 ? 2 : 0);
@@ -195,11 +205,13 @@ function printModel(result) {
   const { decode, prefill, shape } = result;
   const range = ({ ratio_min, ratio_max }) => `${ratio_min.toFixed(2)} to ${ratio_max.toFixed(2)}`;
   const [own, other] = [decode.fathom, decode.llama_cpp];
+  const gigabytes = ({ bytes_per_token }) => `${(bytes_per_token / 1e9).toFixed(2)} GB`;
   console.log(
     `Model: V4-Flash shapes, ${shape.layers} layers, ${shape.experts} experts, vocabulary ` +
-      `${shape.vocab}; bytes of weights per token: fathom ${(own.bytes_per_token / 1e9).toFixed(2)} GB,` +
-      ` llama.cpp ${(other.bytes_per_token / 1e9).toFixed(2)} GB (fathom ${result.fathom.command})`,
+      `${shape.vocab}, measured by fathom ${result.fathom.command}; bytes of weights per token: ` +
+      `fathom ${gigabytes(own)}, llama.cpp ${gigabytes(other)}`,
   );
+  head();
   line("decode, tokens/s", own.tok_s, other.tok_s, decode.ratio, range(decode));
   line("decode, GB/s of weights", own.gb_s, other.gb_s, own.gb_s / other.gb_s);
   const label = `prompt of ${result.prompt_tokens}, tokens/s`;
@@ -207,7 +219,10 @@ function printModel(result) {
 }
 
 function printProducts(products) {
-  console.log("FP4 products (ratio to llama.cpp's repacked weights; in brackets to weights as stored)");
+  console.log(
+    "FP4 products (ratio to llama.cpp's repacked weights; in brackets to weights as stored)",
+  );
+  head();
   for (const p of products) {
     const label = `${p.shape}, ${p.rows} row${p.rows > 1 ? "s" : ""}, ${p.unit.replace("_", "/")}`;
     const note = `(${p.llama_cpp_as_stored.toFixed(1)}, ${p.ratio_as_stored.toFixed(2)})`;
@@ -234,7 +249,6 @@ function main() {
     `node-llama-cpp ${result.node_llama_cpp}${release}; ${options.threads} threads; ` +
       `medians of ${options.rounds} rounds, taken in turns; ${result.processor}`,
   );
-  console.log(`${"".padEnd(40)}${cell("fathom", 9)} ${cell("llama.cpp", 10)} ${cell("ratio", 7)}`);
   if (result.model !== undefined) printModel(result.model);
   if (result.products !== undefined) printProducts(result.products);
 }

@@ -1,7 +1,7 @@
-// The keys and tensors that llama.cpp reads for the architecture "deepseek4", from the config.json of
-// a checkpoint, so that both programs get one shape. Weights are random. Formats are those of the
-// checkpoint where llama.cpp has them: FP4 experts as MXFP4, BF16 and F32 as they are; FP8, which it
-// lacks, becomes Q8_0, its own format of nearly the same size.
+// The keys and tensors that llama.cpp reads for the architecture "deepseek4", from the config.json
+// of a checkpoint, so that both programs get one shape. Weights are random. Formats are those of
+// the checkpoint where llama.cpp has them: FP4 experts as MXFP4, BF16 and F32 as they are; FP8,
+// which it lacks, becomes Q8_0, its own format of nearly the same size.
 //
 //   node deepseek4.mjs CONFIG.json OUT.gguf
 import fs from "node:fs";

@@ -1,8 +1,8 @@
 // Writes GGUF version 3 files: keys, a list of tensors, and random weights made while writing, so
 // that a file of any size costs a few megabytes of memory. Knows no model; deepseek4.mjs does.
 //
-// The layout, all little-endian: magic, version, counts, keys, tensor descriptions with offsets into
-// the data, padding to 32 bytes, then each tensor padded to 32 bytes.
+// The layout, all little-endian: magic, version, counts, keys, tensor descriptions with offsets
+// into the data, padding to 32 bytes, then each tensor padded to 32 bytes.
 import fs from "node:fs";
 
 // ggml's numbers for the formats used here, with block length and bytes per block.
@@ -20,7 +20,7 @@ const padded = (size) => Math.ceil(size / alignment) * alignment;
 export function tensorBytes({ dims, format }) {
   const { block, bytes } = formats[format];
   const elements = dims.reduce((a, b) => a * b, 1);
-  if (dims[0] % block !== 0) throw new Error(`${dims[0]} elements in a row: not blocks of ${block}`);
+  if (dims[0] % block !== 0) throw new Error(`rows of ${dims[0]}: not blocks of ${block}`);
   return (elements / block) * bytes;
 }
 

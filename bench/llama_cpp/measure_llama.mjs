@@ -3,9 +3,9 @@
 //
 //   node measure_llama.mjs MODEL.gguf --threads N --prompt N --decode N --batch N
 //
-// The prompt's time ends when the first token is there, as it does for fathom: its last row has gone
-// through the output head. A decode step is one call of the model and one greedy choice; the speed is
-// that of the median step.
+// The prompt's time ends when the first token is there: its last row has gone through the output
+// head. A decode step is one call of the model and one greedy choice; the speed is that of the
+// median step.
 import { parseArgs } from "node:util";
 
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
