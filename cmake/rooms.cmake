@@ -64,9 +64,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     src/kernels/cpu/avx2_rows.cc PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma")
   set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_dot.cc
-    src/kernels/cpu/avx512_rows.cc PROPERTIES
+    src/kernels/cpu/avx512_index.cc src/kernels/cpu/avx512_rows.cc PROPERTIES
     COMPILE_OPTIONS
-    "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
+    "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mavx512vnni;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
   # g++ 12 warns about the undefined operands inside its own avx512fintrin.h (its bug 105593).
 endif()
 

@@ -54,7 +54,7 @@ Session::Session(model::LoadedModel model, const SessionOptions& options)
       pool_(options.threads),
       executor_(model_.config(), model_.weights(), {.batch_tokens_max = options.chunk_tokens},
                 kernels::Context{pool_, workspace_, *options.path, options.mode}),
-      sequence_(model_.config(), options.capacity_tokens),
+      sequence_(model_.config(), options.capacity_tokens, options.mode),
       logits_(model_.config().vocab_size) {
   options_.threads = pool_.threads();
   tokens_.reserve(static_cast<size_t>(options.capacity_tokens));

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/cache_row.h"
 #include "kernels/context.h"
 
 namespace fathom::kernels {
@@ -21,12 +22,6 @@ struct PoolCandidate {
 // BF16. At least one candidate has values.
 void PoolBlock(std::span<const PoolCandidate> candidates, std::span<float> out,
                numerics::Mode mode);
-
-// How a pooled row is rounded for its cache.
-enum class RowKind {
-  kLatent,  // FP8 in blocks of 64 over the non-rotary values
-  kIndex,   // Hadamard rotation, then FP4 in blocks of 32 over all values
-};
 
 // The cache's rounding of a normalised and rotated row, in place: window rows and compressed rows
 // (kLatent), index queries and keys (kIndex).

@@ -24,7 +24,7 @@ namespace fathom::kernels {
 enum class Path {
   kReference,  // plain scalar C++, the definition of every result
   kAvx2,       // AVX2 and FMA
-  kAvx512,     // AVX-512 F/BW/VL/DQ/VBMI and BF16
+  kAvx512,     // AVX-512 F/BW/VL/DQ/VBMI, VNNI and BF16
 };
 
 // "reference", "avx2", "avx512".
@@ -48,6 +48,8 @@ class Workspace {
     kRouting,      // slots by expert
     kRowPointers,  // gathered attention rows, per thread
     kScores,       // attention and index scores, per thread
+    kPooled,       // compressed rows before they are stored, per thread
+    kOrder,        // candidates of a selection, per thread
     kMixes,        // hyper-connection products
     kSquares,      // sums of squares of the streams
     kSlotCount,

@@ -4,18 +4,16 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/cache_row.h"
 #include "kernels/context.h"
-#include "tensor/view.h"
 
 namespace fathom::kernels {
 
-using tensor::MatrixView;
-
 // One query token against the first `visible` keys of its sequence.
 struct IndexQuery {
-  const float* q = nullptr;        // [HI, CI], rotated, after Hadamard and FP4
+  const std::byte* q = nullptr;    // HI rows of the keys' layout, one after the other
   const float* weights = nullptr;  // [HI], already scaled
-  const float* keys = nullptr;     // [>= visible, CI]
+  CacheRows keys;                  // [>= visible, CI]
   int64_t visible = 0;
   int32_t* picks = nullptr;  // [min(topk, visible)]: selected key indices, best first
 };
@@ -26,16 +24,19 @@ struct IndexQuery {
 // reference does). Orders: a dot product adds its pairs one after the other, odd element first,
 // fused; head h is added to lane h mod 16, and the lanes fold as in linear.h. In official mode dot,
 // product and sum are rounded to BF16.
-void SelectBlocks(std::span<const IndexQuery> queries, int64_t heads, int64_t dim, int64_t topk,
+void SelectBlocks(std::span<const IndexQuery> queries, int64_t heads, int64_t topk,
                   const Context& ctx);
 
 // The scores of every visible key of one query, in official mode or pure; scores has `visible`
 // entries. What SelectBlocks computes inside, for those who want to see it.
-void ScoreBlocks(const IndexQuery& query, int64_t heads, int64_t dim, std::span<float> scores,
+void ScoreBlocks(const IndexQuery& query, int64_t heads, std::span<float> scores,
                  const Context& ctx);
 
-// The k best of scores: larger score first, lower index on a tie. picks.size()
-// <= scores.size(). `scratch` holds scores.size() indices.
-void SelectTop(std::span<const float> scores, std::span<int32_t> picks, std::span<int32_t> scratch);
+// The k best of scores: larger score first, lower index on a tie; a NaN counts as minus infinity.
+// picks.size() <= scores.size(); `scratch` holds scores.size() entries. Linear in the number of
+// scores, whatever they are: a sample gives a bound, and only what lies above it is put in order.
+// Same picks on every path.
+void SelectTop(std::span<const float> scores, std::span<int32_t> picks, std::span<uint64_t> scratch,
+               Path path);
 
 }  // namespace fathom::kernels

@@ -20,16 +20,26 @@ constexpr int64_t Pad(int64_t n) { return (n + 15) / 16 * 16; }
 
 }  // namespace
 
-// Transposed queries [C, H], accumulators [H, C], scores [block, H], three rows of running values,
-// a copy of a block of rows [block, C], and room to align the start.
+// Transposed queries [C, H], accumulators [H, C], scores [block, H], three rows of running values, a
+// block of rows as floats or as BF16 once for each use, and room to align the start.
 int64_t AttentionScratchFloats(int64_t heads, int64_t head_dim) {
   const int64_t width = Pad(head_dim);
-  return Pad(heads) * (2 * width + kAttentionBlock + 3) + kAttentionBlock * width + 16;
+  const int64_t bf16 =
+      kAttentionBlock * (Pad(head_dim / 2) + 16) + kAttentionBlock / 2 * (width + 16);
+  return Pad(heads) * (2 * width + kAttentionBlock + 3) +
+         std::max(kAttentionBlock * width, bf16) + 16;
 }
 
-// Transposed queries [C, H], scores of 16 keys [16, H] and a copy of these keys.
+// A query in float32, transposed or not, or its values as bytes with what belongs to them; heads in
+// whole pairs of vectors.
+int64_t IndexQueryFloats(int64_t heads, int64_t dim) {
+  return Pad(dim) * Pad(heads) + 4 * (Pad(heads) + 16) + 32;
+}
+
+// A query's values, its transposed form, scores of a pass of keys, and these keys decoded.
 int64_t IndexScratchFloats(int64_t heads, int64_t dim) {
-  return Pad(heads) * (dim + 16) + 16 * Pad(dim) + 16;
+  constexpr int64_t kKeys = 64;
+  return 2 * Pad(heads) * Pad(dim) + kKeys * (Pad(heads) + Pad(dim) + 16) + 64;
 }
 
 }  // namespace fathom::kernels

@@ -5,7 +5,9 @@
 
 #include <cstdint>
 
+#include "kernels/cache_row.h"
 #include "kernels/context.h"
+#include "kernels/indexer.h"
 #include "tensor/view.h"
 
 namespace fathom::kernels {
@@ -27,8 +29,9 @@ inline constexpr int64_t kAttentionBlock = 64;
 // One query token's attention over gathered rows (sparse_attention.h), heads [head_begin,
 // head_end).
 struct AttentionTask {
-  const float* q = nullptr;            // [H, C]
-  const float* const* rows = nullptr;  // [count], each C floats
+  const float* q = nullptr;                // [H, C]
+  const std::byte* const* rows = nullptr;  // [count]
+  RowLayout layout;                        // of each; C values
   int64_t count = 0;
   const float* sink = nullptr;  // [H]
   float scale = 0;
@@ -51,17 +54,19 @@ struct AttentionTask {
   }
 };
 
-// Index scores of one query against rows [begin, end) of keys (indexer.h).
+// Index scores of `count` queries against rows [begin, end) of the same keys (indexer.h).
 struct IndexTask {
-  const float* q = nullptr;        // [HI, CI]
-  const float* weights = nullptr;  // [HI]
+  const IndexQuery* queries = nullptr;
+  const float* packed = nullptr;  // what index_pack made of each, packed_stride apart
+  int64_t packed_stride = 0;
+  int64_t count = 0;
   int64_t heads = 0;
-  int64_t dim = 0;
-  const float* keys = nullptr;  // [.., CI]
+  CacheRows keys;
   int64_t begin = 0;
   int64_t end = 0;
-  bool round = false;        // dot, product and sum to BF16; q and keys hold BF16 values
-  float* scores = nullptr;   // [end - begin]
+  bool round = false;  // dot, product and sum to BF16; queries and keys hold BF16 values
+  float* scores = nullptr;  // query i's score of key b at i * scores_stride + b - begin
+  int64_t scores_stride = 0;
   float* scratch = nullptr;  // IndexScratchFloats() of it
 };
 
@@ -71,7 +76,14 @@ struct PathOps {
   // x[i]: floats in natural order, padded with zeros to a multiple of 128.
   void (*dot_f32)(const DotTask& task, const float* const* x);
   void (*attend)(const AttentionTask& task);
+  // Brings a query into the form that index_scores reads: IndexQueryFloats() of `packed`, on a
+  // vector; scratch as for index_scores.
+  void (*index_pack)(const IndexQuery& query, int64_t heads, bool round, float* packed,
+                     float* scratch);
   void (*index_scores)(const IndexTask& task);
+  // Writes the indices of the scores above `bound`, ascending, and returns how many there are;
+  // `out` has room for n + 16.
+  int64_t (*collect_above)(const float* scores, int64_t n, float bound, int32_t* out);
   // How many heads a task should be given at least for the path to be efficient.
   int64_t head_group;
 };
@@ -80,6 +92,7 @@ const PathOps& OpsOf(Path path);
 
 // Upper bounds over all paths of the scratch a task needs, in floats.
 int64_t AttentionScratchFloats(int64_t heads, int64_t head_dim);
+int64_t IndexQueryFloats(int64_t heads, int64_t dim);
 int64_t IndexScratchFloats(int64_t heads, int64_t dim);
 
 // The tables, one file per instruction set.

@@ -6,6 +6,7 @@
 
 #include "kernels/kernel_testing.h"
 #include "kernels/reference/dot.h"
+#include "numerics/blocks.h"
 #include "numerics/flush.h"
 #include "numerics/functions.h"
 
@@ -175,12 +176,38 @@ struct AttentionShape {
   int64_t head_end;
   int64_t dim;
   int64_t count;
+  int64_t rotary = -1;  // rows packed with so many rotary values; -1: rows of floats
+};
+
+// Rows as a sequence keeps them, each in an allocation of its own that ends with the row, one
+// element off any alignment.
+class TestRows {
+ public:
+  TestRows(RowKind kind, const RowLayout& layout)
+      : kind_(kind), layout_(layout), offset_(layout.format == RowFormat::kF32 ? 4 : 1) {}
+  void Add(std::vector<float> row) {
+    auto& memory = memory_.emplace_back(static_cast<size_t>(layout_.bytes() + offset_));
+    if (layout_.format == RowFormat::kF32) {
+      std::memcpy(memory.data() + offset_, row.data(), row.size() * 4);
+    } else {
+      EncodeRow(row, kind_, numerics::Mode::kOfficial, layout_, memory.data() + offset_);
+    }
+    pointers_.push_back(memory.data() + offset_);
+  }
+  const std::byte* const* pointers() const { return pointers_.data(); }
+
+ private:
+  RowKind kind_;
+  RowLayout layout_;
+  int64_t offset_;
+  std::vector<std::vector<std::byte>> memory_;
+  std::vector<const std::byte*> pointers_;
 };
 
 void CheckAttention(const AttentionShape& shape, bool round, Values values, Random& random) {
-  SCOPED_TRACE(fmt::format("heads {}..{} of {} dim {} rows {} round {} values {}", shape.head_begin,
-                           shape.head_end, shape.heads, shape.dim, shape.count, round,
-                           static_cast<int>(values)));
+  SCOPED_TRACE(fmt::format("heads {}..{} of {} dim {} rotary {} rows {} round {} values {}",
+                           shape.head_begin, shape.head_end, shape.heads, shape.dim, shape.rotary,
+                           shape.count, round, static_cast<int>(values)));
   // Pure mode takes any floats.
   const auto floats = [&](int64_t n, Values v) {
     return testing::RandomFloats(n, v, round, random);
@@ -188,20 +215,21 @@ void CheckAttention(const AttentionShape& shape, bool round, Values values, Rand
   std::vector<float> q = floats(shape.heads * shape.dim, Values::kOrdinary);
   for (float& value : q) value *= 4;
   const std::vector<float> sink = floats(shape.heads, Values::kOrdinary);
-  // Separate allocations that end with the row, one float off any alignment.
-  std::vector<std::vector<float>> memory;
-  std::vector<const float*> rows;
+  const RowLayout layout = shape.rotary < 0
+                               ? RowLayout{RowFormat::kF32, shape.dim, 0}
+                               : RowLayout{RowFormat::kLatent, shape.dim, shape.rotary};
+  TestRows rows(RowKind::kLatent, layout);
   for (int64_t j = 0; j < shape.count; ++j)
-    memory.push_back(
-        floats(shape.dim + 1, j % 5 == 3 || values == Values::kTiny ? values : Values::kOrdinary));
-  for (const auto& row : memory) rows.push_back(row.data() + 1);
+    rows.Add(floats(shape.dim, j % 5 == 3 || values == Values::kTiny ? values : Values::kOrdinary));
   const auto run = [&](Path path) {
     std::vector<float> o(q.size(), -7.0f);
     std::vector<float> scratch(
-        static_cast<size_t>(AttentionScratchFloats(shape.head_end - shape.head_begin, shape.dim)));
+        static_cast<size_t>(AttentionScratchFloats(shape.head_end - shape.head_begin, shape.dim)),
+        NAN);
     const numerics::FlushSubnormals flush;
-    OpsOf(path).attend({q.data(), rows.data(), shape.count, sink.data(), 0.25f, shape.head_begin,
-                        shape.head_end, shape.dim, round, o.data(), scratch.data()});
+    OpsOf(path).attend({q.data(), rows.pointers(), layout, shape.count, sink.data(), 0.25f,
+                        shape.head_begin, shape.head_end, shape.dim, round, o.data(),
+                        scratch.data()});
     return o;
   };
   const std::vector<float> expected = run(Path::kReference);
@@ -216,6 +244,11 @@ TEST(Paths, AttentionHasTheBitsOfTheReference) {
         for (const int64_t count : {1, 2, 3, 63, 64, 65, 130})
           for (const int64_t heads : {1, 3, 16, 20})
             CheckAttention({heads, 0, heads, dim, count}, round, values, random);
+      for (const auto& [dim, rotary] : {std::pair<int64_t, int64_t>{2, 2}, {16, 2}, {66, 2},
+                                        {96, 32}, {130, 64}, {192, 0}, {224, 30}})
+        for (const int64_t count : {1, 3, 64, 67})
+          for (const int64_t heads : {3, 32})
+            CheckAttention({heads, 0, heads, dim, count, rotary}, round, values, random);
       CheckAttention({50, 16, 41, 64, 70}, round, values, random);
       for (const int64_t heads : {32, 48, 64, 96})
         CheckAttention({heads, 0, heads, 64, 131}, round, values, random);
@@ -228,36 +261,115 @@ TEST(Paths, AttentionAtTheShapesOfTheModels) {
   for (const int64_t count : {1, 63, 64, 65, 130})
     CheckAttention({64, 0, 64, 512, count}, true, Values::kOrdinary, random);
   CheckAttention({64, 0, 64, 512, 640}, true, Values::kOrdinary, random);
+  for (const int64_t count : {1, 63, 64, 65, 130, 640})
+    CheckAttention({64, 0, 64, 512, count, 64}, true, Values::kOrdinary, random);
+  CheckAttention({64, 32, 64, 512, 200, 64}, true, Values::kWild, random);
   CheckAttention({128, 0, 128, 512, 130}, true, Values::kOrdinary, random);
   CheckAttention({128, 64, 128, 512, 640}, false, Values::kOrdinary, random);
+}
+
+struct IndexShape {
+  int64_t queries;
+  int64_t heads;
+  int64_t dim;
+  int64_t keys;
+  RowFormat format;
+};
+
+// Rows of `values`; what blocks of 32 are scaled by spreads over 2^0 .. 2^(spread - 1).
+std::vector<std::byte> IndexRows(int64_t count, const RowLayout& layout, Values values,
+                                 int64_t spread, bool bf16, Random& random) {
+  std::vector<std::byte> rows(static_cast<size_t>(count * layout.bytes()));
+  for (int64_t i = 0; i < count; ++i) {
+    std::vector<float> row = testing::RandomFloats(layout.dim, values, bf16, random);
+    std::byte* out = rows.data() + i * layout.bytes();
+    if (layout.format == RowFormat::kF32) {
+      std::memcpy(out, row.data(), row.size() * 4);
+      continue;
+    }
+    // EncodeRow rotates first, which is its own inverse: the blocks come out as they are made here.
+    for (size_t at = 0; at < row.size(); ++at)
+      row[at] = std::ldexp(row[at], static_cast<int>((static_cast<int64_t>(at) / 32 + i) % spread));
+    if (random.Below(5) == 0) std::fill_n(row.begin(), std::min<size_t>(32, row.size()), 0.0f);
+    numerics::Hadamard(row);
+    EncodeRow(row, RowKind::kIndex, numerics::Mode::kOfficial, layout, out);
+  }
+  return rows;
+}
+
+void CheckIndex(const IndexShape& shape, bool round, Values values, int64_t spread,
+                Random& random) {
+  SCOPED_TRACE(fmt::format("queries {} heads {} dim {} keys {} format {} round {} values {} spread {}",
+                           shape.queries, shape.heads, shape.dim, shape.keys,
+                           static_cast<int>(shape.format), round, static_cast<int>(values),
+                           spread));
+  const RowLayout layout{shape.format, shape.dim, 0};
+  const auto q =
+      IndexRows(shape.queries * shape.heads, layout, values, spread, round, random);
+  const auto keys = IndexRows(shape.keys + 2, layout, values, spread, round, random);
+  const auto weights =
+      testing::RandomFloats(shape.queries * shape.heads, values, round, random);
+  std::vector<IndexQuery> queries;
+  for (int64_t i = 0; i < shape.queries; ++i)
+    queries.push_back({q.data() + i * shape.heads * layout.bytes(),
+                       weights.data() + i * shape.heads,
+                       {keys.data(), layout},
+                       shape.keys + 2,
+                       nullptr});
+  const int64_t stride = shape.keys + 3;
+  const int64_t packed_floats = (IndexQueryFloats(shape.heads, shape.dim) + 15) / 16 * 16;
+  const auto run = [&](Path path) {
+    std::vector<float> scores(static_cast<size_t>(shape.queries * stride), -7.0f);
+    tensor::Buffer<float> packed(shape.queries * packed_floats);
+    tensor::Buffer<float> scratch(IndexScratchFloats(shape.heads, shape.dim));
+    const numerics::FlushSubnormals flush;
+    for (int64_t i = 0; i < shape.queries; ++i)
+      OpsOf(path).index_pack(queries[static_cast<size_t>(i)], shape.heads, round,
+                             packed.data() + i * packed_floats, scratch.data());
+    OpsOf(path).index_scores({queries.data(), packed.data(), packed_floats, shape.queries,
+                              shape.heads, {keys.data(), layout}, 2, shape.keys + 2, round,
+                              scores.data(), stride, scratch.data()});
+    return scores;
+  };
+  const std::vector<float> expected = run(Path::kReference);
+  for (const Path path : VectorPaths()) EXPECT_TRUE(SameBits(run(path), expected)) << Name(path);
 }
 
 TEST(Paths, IndexScoresHaveTheBitsOfTheReference) {
   Random random(5);
   for (const bool round : {true, false}) {
     for (const Values values : {Values::kOrdinary, Values::kWild, Values::kTiny}) {
-      for (const int64_t heads : {1, 5, 16, 24, 64}) {
-        for (const int64_t dim : {2, 32, 34, 128}) {
-          const std::vector<float> q = testing::RandomFloats(heads * dim, values, round, random);
-          const std::vector<float> weights = testing::RandomFloats(heads, values, round, random);
-          for (const int64_t count : {1, 7, 16, 17, 51}) {
-            const std::vector<float> keys =
-                testing::RandomFloats((count + 2) * dim, values, round, random);
-            const auto run = [&](Path path) {
-              std::vector<float> scores(static_cast<size_t>(count) + 1, -7.0f);
-              std::vector<float> scratch(static_cast<size_t>(IndexScratchFloats(heads, dim)));
-              const numerics::FlushSubnormals flush;
-              OpsOf(path).index_scores({q.data(), weights.data(), heads, dim, keys.data(), 2,
-                                        count + 2, round, scores.data(), scratch.data()});
-              return scores;
-            };
-            const std::vector<float> expected = run(Path::kReference);
-            for (const Path path : VectorPaths())
-              EXPECT_TRUE(SameBits(run(path), expected))
-                  << Name(path) << " heads " << heads << " dim " << dim << " keys " << count;
-          }
-        }
+      for (const RowFormat format : {RowFormat::kF32, RowFormat::kIndex}) {
+        for (const int64_t heads : {1, 5, 16, 24, 64})
+          for (const int64_t dim : {2, 32, 64, 128})
+            for (const int64_t keys : {1, 7, 16, 17, 51})
+              CheckIndex({keys % 3 + 1, heads, dim, keys, format}, round, values, keys % 7 + 1,
+                         random);
+        CheckIndex({1, 5, 256, 19, format}, round, values, 2, random);
       }
+      CheckIndex({2, 5, 34, 19, RowFormat::kF32}, round, values, 1, random);
+    }
+  }
+  for (const int64_t spread : {1, 2, 3, 4, 5, 40})
+    CheckIndex({3, 64, 128, 500, RowFormat::kIndex}, true, Values::kOrdinary, spread, random);
+}
+
+TEST(Paths, CollectedIndicesAreThoseAboveTheBound) {
+  Random random(7);
+  for (const int64_t n : {0, 1, 15, 16, 17, 31, 32, 33, 1000}) {
+    std::vector<float> scores = testing::RandomFloats(n, Values::kWild, false, random);
+    for (const float bound : {0.5f, 0.0f, -2.0f, 2.0f, -HUGE_VALF}) {
+      const auto run = [&](Path path) {
+        std::vector<int32_t> out(static_cast<size_t>(n + 16), -1);
+        const int64_t count = OpsOf(path).collect_above(scores.data(), n, bound, out.data());
+        out.resize(static_cast<size_t>(count));
+        return out;
+      };
+      std::vector<int32_t> expected;
+      for (int64_t i = 0; i < n; ++i)
+        if (scores[static_cast<size_t>(i)] > bound) expected.push_back(static_cast<int32_t>(i));
+      for (const Path path : testing::AvailablePaths())
+        EXPECT_EQ(run(path), expected) << Name(path) << " of " << n << " above " << bound;
     }
   }
 }
@@ -276,13 +388,14 @@ TEST(Paths, VectorExponentialIsTheScalarOne) {
   const int64_t heads = std::ssize(sink);
   const std::vector<float> q(static_cast<size_t>(heads) * 2, 0.0f);
   const float row[2] = {1.0f, 1.5f};
-  const float* rows[1] = {row};
+  const std::byte* rows[1] = {reinterpret_cast<const std::byte*>(row)};
   for (const Path path : testing::AvailablePaths()) {
     std::vector<float> o(q.size());
     std::vector<float> scratch(static_cast<size_t>(AttentionScratchFloats(heads, 2)));
     const numerics::FlushSubnormals flush;
     OpsOf(path).attend(
-        {q.data(), rows, 1, sink.data(), 1.0f, 0, heads, 2, false, o.data(), scratch.data()});
+        {q.data(), rows, {RowFormat::kF32, 2, 0}, 1, sink.data(), 1.0f, 0, heads, 2, false,
+         o.data(), scratch.data()});
     for (int64_t h = 0; h < heads; ++h) {
       const float denominator = 1.0f + numerics::Exp(sink[static_cast<size_t>(h)]);
       for (int64_t c = 0; c < 2; ++c)

@@ -7,14 +7,14 @@
 namespace fathom::kernels {
 
 void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<const float> sink_H,
-                     float scale, int64_t rows_max,
-                     FunctionRef<RowList(int64_t, const float**)> gather, MatrixView<float> o_THC,
+                     float scale, const GatheredRows& rows, MatrixView<float> o_THC,
                      const Context& ctx) {
   FATHOM_CHECK_EQ(q_THC.cols % heads, int64_t{0});
   FATHOM_CHECK_EQ(o_THC.cols, q_THC.cols);
   FATHOM_CHECK_EQ(std::ssize(sink_H), heads);
   const int64_t head_dim = q_THC.cols / heads;
   FATHOM_CHECK_EQ(head_dim % 2, int64_t{0});
+  FATHOM_CHECK_EQ(rows.layout.dim, head_dim);
   const PathOps& ops = OpsOf(ctx.path);
   // A token's heads are split only when there are too few tokens to occupy the threads.
   int64_t groups = 1;
@@ -26,13 +26,14 @@ void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<con
   const int64_t scratch_floats = AttentionScratchFloats(heads, head_dim);
   const int threads = ctx.pool.threads();
   float* scratch = ctx.workspace.Get<float>(Workspace::kScores, scratch_floats * threads);
-  const float** rows = ctx.workspace.Get<const float*>(Workspace::kRowPointers, rows_max * threads);
+  const std::byte** pointers =
+      ctx.workspace.Get<const std::byte*>(Workspace::kRowPointers, rows.rows_max * threads);
   ParallelFor(ctx, q_THC.rows * groups, 1, [&](int64_t begin, int64_t, int thread) {
     const int64_t t = begin / groups, head = begin % groups * heads_per_group;
-    const float** list = rows + thread * rows_max;
-    const RowList gathered = gather(t, list);
-    FATHOM_CHECK(gathered.count >= 1 && gathered.count <= rows_max);
-    ops.attend({q_THC.row(t), list, gathered.count, sink_H.data(), scale, head,
+    const std::byte** list = pointers + thread * rows.rows_max;
+    const RowList gathered = rows.gather(t, list);
+    FATHOM_CHECK(gathered.count >= 1 && gathered.count <= rows.rows_max);
+    ops.attend({q_THC.row(t), list, rows.layout, gathered.count, sink_H.data(), scale, head,
                 std::min(head + heads_per_group, heads), head_dim,
                 ctx.mode == numerics::Mode::kOfficial, o_THC.row(t),
                 scratch + thread * scratch_floats, gathered.window, gathered.gap});

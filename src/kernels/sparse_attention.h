@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/function_ref.h"
+#include "kernels/cache_row.h"
 #include "kernels/context.h"
 #include "tensor/view.h"
 
@@ -35,11 +36,17 @@ struct RowList {
   int64_t gap;
 };
 
-// gather(t, rows) writes the pointers of row t's list, 1 .. rows_max of them; it is called from
-// several threads.
+// Where attention finds its rows. gather(t, rows) writes the pointers of token t's list, 1 ..
+// rows_max of them, all of one layout; it is called from several threads.
+struct GatheredRows {
+  RowLayout layout;
+  int64_t rows_max = 0;
+  FunctionRef<RowList(int64_t, const std::byte**)> gather;
+};
+
+// q_THC: BF16 values in official mode. Each row is decoded once for all heads that a thread takes.
 void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<const float> sink_H,
-                     float scale, int64_t rows_max,
-                     FunctionRef<RowList(int64_t, const float**)> gather, MatrixView<float> o_THC,
+                     float scale, const GatheredRows& rows, MatrixView<float> o_THC,
                      const Context& ctx);
 
 }  // namespace fathom::kernels

@@ -24,11 +24,12 @@ TEST(SparseAttention, WorkedCaseWithASink) {
   for (const Path path : testing::AvailablePaths()) {
     TestContext test(1, path, Mode::kPure);
     float o[4] = {};
-    const auto gather = [&](int64_t, const float** list) -> int64_t {
-      for (int i = 0; i < 3; ++i) list[i] = rows[i];
+    const CacheRows cached = FloatRows(rows[0], 4);
+    const auto gather = [&](int64_t, const std::byte** list) -> int64_t {
+      for (int i = 0; i < 3; ++i) list[i] = cached.row(i);
       return 3;
     };
-    SparseAttention({q, 1, 4}, 1, sink, 1.0f, 3, gather, {o, 1, 4}, test.ctx);
+    SparseAttention({q, 1, 4}, 1, sink, 1.0f, {cached.layout, 3, gather}, {o, 1, 4}, test.ctx);
     EXPECT_NEAR(o[2], 0.3501380f, 1e-7f) << Name(path);
     EXPECT_NEAR(o[3], 0.1750690f, 1e-7f) << Name(path);
     // The sink's share is what is missing from the weights of the constant channel.
@@ -47,14 +48,16 @@ struct Problem {
   int64_t Count(int64_t t) const { return std::min<int64_t>(1 + 37 * t, std::ssize(cache)); }
   std::vector<float> Attend(int64_t first, int64_t count, const Context& ctx) const {
     std::vector<float> o(static_cast<size_t>(count * heads * dim), -7.0f);
-    const auto gather = [&](int64_t t, const float** list) {
+    const auto gather = [&](int64_t t, const std::byte** list) {
       const int64_t n = Count(first + t);
       for (int64_t i = 0; i < n; ++i)
-        list[i] = cache[static_cast<size_t>((i * 7 + first + t) % std::ssize(cache))].data();
+        list[i] = reinterpret_cast<const std::byte*>(
+            cache[static_cast<size_t>((i * 7 + first + t) % std::ssize(cache))].data());
       return n;
     };
+    const RowLayout layout{RowFormat::kF32, dim, 0};
     SparseAttention({q.data() + first * heads * dim, count, heads * dim}, heads, sink, 0.125f,
-                    std::ssize(cache), gather, {o.data(), count, heads * dim}, ctx);
+                    {layout, std::ssize(cache), gather}, {o.data(), count, heads * dim}, ctx);
     return o;
   }
 };

@@ -47,8 +47,9 @@ void Executor::Attention(int64_t layer, const LayerWeights& w, const Pass& pass,
   kernels::Linear(x_TD, a.wkv, Quantized(), Output::kBF16, kv, ctx_);
   kernels::RmsNorm(kv, a.kv_norm, eps, kv, ctx_);
   kernels::Rotate(kv, dim, cos, sin, Direction::kForward, ctx_);
-  kernels::ForRows(ctx_, rows, dim * 4, [&](int64_t t) {
-    RoundCacheRow(kv.row_span(t), config_.qk_rope_head_dim, RowKind::kLatent, ctx_.mode);
+  const kernels::MutableCacheRows latent{s.latent.data(), LatentLayout(config_, ctx_.mode)};
+  kernels::ForRows(ctx_, rows, dim * 16, [&](int64_t t) {
+    StoreRow(kv.row_span(t), RowKind::kLatent, latent.layout, latent.row(t), ctx_.mode);
   });
 
   if (a.compressor) Compress(*a.compressor, pass, w.ratio, false, layer, x_TD);
@@ -75,22 +76,24 @@ void Executor::PickBlocks(int64_t layer, const LayerWeights& w, const Pass& pass
   kernels::Linear(x_TD, indexer.weights_proj, Activation::kBF16, Output::kBF16, weights, ctx_);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)) /
                                          std::sqrt(static_cast<double>(heads)));
-  kernels::ForRows(ctx_, rows, heads * dim * 4, [&](int64_t t) {
+  const kernels::MutableCacheRows queries{s.index_queries.data(), IndexLayout(config_, ctx_.mode)};
+  kernels::ForRows(ctx_, rows, heads * dim * 16, [&](int64_t t) {
     for (int64_t h = 0; h < heads; ++h)
-      RoundCacheRow({q.row(t) + h * dim, static_cast<size_t>(dim)}, config_.qk_rope_head_dim,
-                    RowKind::kIndex, ctx_.mode);
+      StoreRow({q.row(t) + h * dim, static_cast<size_t>(dim)}, RowKind::kIndex, queries.layout,
+               queries.row(t * heads + h), ctx_.mode);
     for (float& weight : weights.row_span(t)) weight = numerics::Round(weight * scale, ctx_.mode);
   });
   s.queries.clear();
   for (const Segment& segment : pass.segments) {
-    const float* keys = layer_state(*segment.sequence, layer).index_keys.data();
+    const kernels::CacheRows keys = layer_state(*segment.sequence, layer).index_keys.rows();
     for (int64_t i = 0; i < segment.count; ++i) {
       const int64_t t = segment.first_row + i;
       const int64_t visible = VisibleBlocks(segment.position + i, w.ratio);
-      s.queries.push_back({q.row(t), weights.row(t), keys, visible, s.picks.data() + t * topk});
+      s.queries.push_back({queries.row(t * heads), weights.row(t), keys, visible,
+                           s.picks.data() + t * topk});
     }
   }
-  kernels::SelectBlocks(s.queries, heads, dim, topk, ctx_);
+  kernels::SelectBlocks(s.queries, heads, topk, ctx_);
   for (int64_t t = 0; t < rows; ++t) {
     const kernels::IndexQuery& query = s.queries[static_cast<size_t>(t)];
     const int64_t count = std::min(topk, query.visible);
@@ -107,7 +110,9 @@ void Executor::AttendRows(int64_t layer, const LayerWeights& w, const Pass& pass
   Scratch& s = *scratch_;
   const int64_t rows = pass.rows, heads = config_.num_attention_heads, dim = config_.head_dim;
   const int64_t window = config_.sliding_window, topk = config_.index_topk;
-  const auto q = s.q.matrix(rows, heads * dim), kv = s.kv.matrix(rows, dim);
+  const auto q = s.q.matrix(rows, heads * dim);
+  const kernels::RowLayout layout = LatentLayout(config_, ctx_.mode);
+  const kernels::CacheRows own{s.latent.data(), layout};
   const LayerKind kind = KindOfRatio(w.ratio);
   int64_t rows_max = window;
   for (const Segment& segment : pass.segments) {
@@ -116,37 +121,39 @@ void Executor::AttendRows(int64_t layer, const LayerWeights& w, const Pass& pass
     const int64_t picked = kind == LayerKind::kCsa ? std::min(topk, visible) : visible;
     rows_max = std::max(rows_max, window + picked);
   }
-  const auto gather = [&](int64_t t, const float** list) -> kernels::RowList {
+  const auto gather = [&](int64_t t, const std::byte** list) -> kernels::RowList {
     const Segment& segment =
         pass.segments[static_cast<size_t>(pass.segment_of_row[static_cast<size_t>(t)])];
-    LayerState& state = layer_state(*segment.sequence, layer);
+    const LayerState& state = layer_state(*segment.sequence, layer);
     const int64_t p = segment.position + t - segment.first_row;
     int64_t count = 0;
     const size_t picked = static_cast<size_t>(std::min(topk, VisibleBlocks(p, w.ratio)));
     ListRows(
         w.ratio, p, window, {s.picks.data() + t * topk, picked},
         [&](int64_t at) {
-          list[count++] = at >= segment.position ? kv.row(segment.first_row + at - segment.position)
-                                                 : state.window.data() + RingRow(at, window) * dim;
+          list[count++] = at >= segment.position
+                              ? own.row(segment.first_row + at - segment.position)
+                              : state.window.row(RingRow(at, window));
         },
-        [&](int64_t block) { list[count++] = state.compressed.data() + block * dim; });
+        [&](int64_t block) { list[count++] = state.compressed.row(block); });
     const int64_t in_window = std::min(p + 1, window);
     return {count, in_window, segment.window_slots - in_window};
   };
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
+  const kernels::GatheredRows gathered{layout, rows_max, gather};
+  const auto o = s.o.matrix(rows, heads * dim);
   if (Has(Mistake::kNoSink)) {
     const FloatVector none(w.attn.attn_sink.size(), -std::numeric_limits<float>::infinity());
-    kernels::SparseAttention(q, heads, none, scale, rows_max, gather, s.o.matrix(rows, heads * dim),
-                             ctx_);
+    kernels::SparseAttention(q, heads, none, scale, gathered, o, ctx_);
   } else {
-    kernels::SparseAttention(q, heads, w.attn.attn_sink, scale, rows_max, gather,
-                             s.o.matrix(rows, heads * dim), ctx_);
+    kernels::SparseAttention(q, heads, w.attn.attn_sink, scale, gathered, o, ctx_);
   }
   for (const Segment& segment : pass.segments) {
-    float* ring = layer_state(*segment.sequence, layer).window.data();
+    const kernels::MutableCacheRows ring =
+        layer_state(*segment.sequence, layer).window.mutable_rows();
     for (int64_t i = std::max<int64_t>(0, segment.count - window); i < segment.count; ++i)
-      std::copy_n(kv.row(segment.first_row + i), dim,
-                  ring + RingRow(segment.position + i, window) * dim);
+      std::copy_n(own.row(segment.first_row + i), layout.bytes(),
+                  ring.row(RingRow(segment.position + i, window)));
   }
 }
 
@@ -178,7 +185,7 @@ void Executor::Compress(const CompressorWeights& w, const Pass& pass, int64_t ra
   for (const Segment& segment : pass.segments) {
     LayerState& state = layer_state(*segment.sequence, layer);
     s.runs.push_back({is_index ? &state.index_compressor : &state.compressor,
-                      is_index ? state.index_keys.data() : state.compressed.data(), nullptr,
+                      (is_index ? state.index_keys : state.compressed).mutable_rows(), nullptr,
                       segment.first_row, segment.count, segment.position});
   }
   const Compressor compressor{w,

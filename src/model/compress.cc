@@ -32,6 +32,14 @@ void AddApe(const Compressor& compressor, std::span<const CompressorRun> runs,
   }
 }
 
+// Where the halves of a block's own tokens lie, and where those of its predecessor's do.
+int64_t OwnColumn(const Compressor& compressor, int64_t dim) {
+  return !Overlaps(compressor) || Has(Mistake::kOverlapSwapped) ? 0 : dim;
+}
+int64_t PreviousColumn(const Compressor& compressor, int64_t dim) {
+  return dim - OwnColumn(compressor, dim);
+}
+
 // Pools one block into `out`: tokens of this pass from the scratch, earlier ones from the state.
 void PoolTokens(const Compressor& compressor, const CompressorRun& run,
                 const CompressorScratch& scratch, int64_t block, std::span<float> out,
@@ -45,56 +53,76 @@ void PoolTokens(const Compressor& compressor, const CompressorRun& run,
   const auto add = [&](int64_t p, int64_t column) {
     if (p < 0) {
       candidates[count++] = {};
-      return;
+    } else if (p >= run.position) {
+      const int64_t row = run.first_row + p - run.position;
+      candidates[count++] = {scratch.value.row(row) + column, scratch.score.row(row) + column};
+    } else if (p / ratio == run.position / ratio) {
+      const int64_t at = p % ratio * width + column;
+      candidates[count++] = {state.open_value.data() + at, state.open_score.data() + at};
+    } else {
+      const int64_t at = p % ratio * dim;
+      candidates[count++] = {state.previous_value.data() + at, state.previous_score.data() + at};
     }
-    const bool is_new = p >= run.position;
-    const int64_t row = is_new ? run.first_row + p - run.position : p % state.rows;
-    const float* u = is_new ? scratch.value.row(row) : state.value.data() + row * width;
-    const float* g = is_new ? scratch.score.row(row) : state.score.data() + row * width;
-    candidates[count++] = {u + column, g + column};
   };
   const int64_t first = block * ratio;
-  // Where the halves of the current block and of its predecessor lie.
-  const int64_t own_half = !overlaps || Has(Mistake::kOverlapSwapped) ? 0 : dim;
   if (overlaps)
-    for (int64_t i = 0; i < ratio; ++i) add(first - ratio + i, dim - own_half);
-  for (int64_t i = 0; i < ratio; ++i) add(first + i, own_half);
+    for (int64_t i = 0; i < ratio; ++i) add(first - ratio + i, PreviousColumn(compressor, dim));
+  for (int64_t i = 0; i < ratio; ++i) add(first + i, OwnColumn(compressor, dim));
   kernels::PoolBlock({candidates, count}, out, mode);
 }
 
 // The norm, the rotation at the position of the block's first token, the cache's rounding.
 void FinishRow(const Compressor& compressor, int64_t block, std::span<float> row,
-               numerics::Mode mode) {
+               const kernels::MutableCacheRows& out, numerics::Mode mode) {
   FATHOM_CHECK_LE(compressor.rope.pairs(), kPairsMax);
   float cos[kPairsMax], sin[kPairsMax];
   const size_t pairs = static_cast<size_t>(compressor.rope.pairs());
   compressor.rope.Angles(block * compressor.ratio, {cos, pairs}, {sin, pairs});
   kernels::NormalizeRow(row, compressor.weights.norm, compressor.rms_norm_eps, mode);
   kernels::RotateHead(row, {cos, pairs}, {sin, pairs}, kernels::Direction::kForward, mode);
-  RoundCacheRow(row, compressor.rotary_dims, compressor.kind, mode);
+  StoreRow(row, compressor.kind, out.layout, out.row(block), mode);
 }
 
-void KeepRecent(const CompressorRun& run, const CompressorScratch& scratch) {
+// What the next pass needs of this one: the tokens of the block that stays open, and at ratio 4 the
+// first halves of the block before it.
+void KeepRecent(const Compressor& compressor, const CompressorRun& run,
+                const CompressorScratch& scratch) {
   CompressorState& state = *run.state;
-  const int64_t width = scratch.value.cols;
-  for (int64_t t = std::max<int64_t>(0, run.count - state.rows); t < run.count; ++t) {
-    const int64_t row = (run.position + t) % state.rows;
-    std::copy_n(scratch.value.row(run.first_row + t), width, state.value.data() + row * width);
-    std::copy_n(scratch.score.row(run.first_row + t), width, state.score.data() + row * width);
+  const int64_t ratio = state.ratio, dim = state.dim, width = state.width;
+  const int64_t end = run.position + run.count, open = end / ratio * ratio;
+  const auto copy = [&](const MatrixView<float>& from, int64_t p, int64_t column, float* to,
+                        int64_t n) {
+    std::copy_n(from.row(run.first_row + p - run.position) + column, n, to + p % ratio * n);
+  };
+  if (Overlaps(compressor) && run.position < open) {
+    const int64_t column = PreviousColumn(compressor, dim);
+    for (int64_t p = std::max<int64_t>(0, open - ratio); p < open; ++p) {
+      if (p >= run.position) {
+        copy(scratch.value, p, column, state.previous_value.data(), dim);
+        copy(scratch.score, p, column, state.previous_score.data(), dim);
+      } else {
+        // It came with an earlier pass, which left it in the block that was open then.
+        const int64_t from = p % ratio * width + column, to = p % ratio * dim;
+        std::copy_n(state.open_value.data() + from, dim, state.previous_value.data() + to);
+        std::copy_n(state.open_score.data() + from, dim, state.previous_score.data() + to);
+      }
+    }
+  }
+  for (int64_t p = std::max(open, run.position); p < end; ++p) {
+    copy(scratch.value, p, 0, state.open_value.data(), width);
+    copy(scratch.score, p, 0, state.open_score.data(), width);
   }
 }
 
 }  // namespace
 
-void RoundCacheRow(std::span<float> row, int64_t rotary_dims, RowKind kind, numerics::Mode mode) {
+void StoreRow(std::span<float> row, RowKind kind, const kernels::RowLayout& layout, std::byte* out,
+              numerics::Mode mode) {
+  // The Hadamard rotation of index rows stays, its rounding goes.
   if (Has(Mistake::kNoActivationRounding) ||
-      (kind == RowKind::kLatent && Has(Mistake::kKvNotRounded))) {
-    // The Hadamard rotation stays, its rounding goes.
-    if (kind == RowKind::kIndex)
-      kernels::RoundForCache(row, rotary_dims, kind, numerics::Mode::kPure);
-    return;
-  }
-  kernels::RoundForCache(row, rotary_dims, kind, mode);
+      (kind == RowKind::kLatent && Has(Mistake::kKvNotRounded)))
+    mode = numerics::Mode::kPure;
+  kernels::EncodeRow(row, kind, mode, layout, out);
 }
 
 void Compress(const Compressor& compressor, std::span<const CompressorRun> runs,
@@ -113,15 +141,17 @@ void Compress(const Compressor& compressor, std::span<const CompressorRun> runs,
     for (int64_t b = run.position / ratio; b < (run.position + run.count) / ratio; ++b)
       scratch.jobs.push_back({static_cast<int32_t>(i), b});
   }
-  kernels::ForRows(ctx, std::ssize(scratch.jobs), dim * ratio * 16, [&](int64_t j) {
+  const int64_t threads = ctx.pool.threads();
+  float* rows = ctx.workspace.Get<float>(kernels::Workspace::kPooled, dim * threads);
+  kernels::ParallelFor(ctx, std::ssize(scratch.jobs), 1, [&](int64_t j, int64_t, int thread) {
     const BlockJob& job = scratch.jobs[static_cast<size_t>(j)];
     const CompressorRun& run = runs[static_cast<size_t>(job.run)];
-    const std::span<float> row(run.out + job.block * dim, static_cast<size_t>(dim));
+    const std::span<float> row(rows + thread * dim, static_cast<size_t>(dim));
     PoolTokens(compressor, run, scratch, job.block, row, ctx.mode);
     if (run.pooled != nullptr) std::copy_n(row.data(), dim, run.pooled + job.block * dim);
-    FinishRow(compressor, job.block, row, ctx.mode);
+    FinishRow(compressor, job.block, row, run.out, ctx.mode);
   });
-  for (const CompressorRun& run : runs) KeepRecent(run, scratch);
+  for (const CompressorRun& run : runs) KeepRecent(compressor, run, scratch);
 }
 
 }  // namespace fathom::model

@@ -32,8 +32,9 @@ struct Compressor {
 // sequence.
 struct CompressorRun {
   CompressorState* state = nullptr;
-  float* out = nullptr;     // compressed rows of the sequence: block b at b * d
-  float* pooled = nullptr;  // likewise the rows before their norm; for verification, may be null
+  kernels::MutableCacheRows out;  // compressed rows of the sequence, by block
+  float* pooled = nullptr;  // the rows before their norm, block b at b * d; for verification, may
+                            // be null
   int64_t first_row = 0;
   int64_t count = 0;
   int64_t position = 0;
@@ -58,8 +59,9 @@ void Compress(const Compressor& compressor, std::span<const CompressorRun> runs,
               MatrixView<const float> x_TD, const CompressorScratch& scratch,
               const kernels::Context& ctx);
 
-// The cache's rounding of a normalised and rotated row (kernels/compressor.h).
-void RoundCacheRow(std::span<float> row, int64_t rotary_dims, kernels::RowKind kind,
-                   numerics::Mode mode);
+// Rounds a normalised and rotated row for its cache and stores it (kernels::EncodeRow). `row` is
+// working memory afterwards.
+void StoreRow(std::span<float> row, kernels::RowKind kind, const kernels::RowLayout& layout,
+              std::byte* out, numerics::Mode mode);
 
 }  // namespace fathom::model

@@ -20,7 +20,7 @@ std::optional<kernels::Yarn> YarnOf(const Config& config) {
 
 }  // namespace
 
-Executor::Scratch::Scratch(const Config& c, const Limits& limits) {
+Executor::Scratch::Scratch(const Config& c, const Limits& limits, numerics::Mode mode) {
   const int64_t t = limits.batch_tokens_max, d = c.hidden_size, s = c.hc_mult;
   const int64_t heads = c.num_attention_heads * c.head_dim, pairs = c.qk_rope_head_dim / 2;
   const int64_t compressor_width = 2 * std::max(c.head_dim, c.index_head_dim);
@@ -41,6 +41,8 @@ Executor::Scratch::Scratch(const Config& c, const Limits& limits) {
   z = floats(c.o_groups * c.o_lora_rank);
   value = floats(compressor_width), score = floats(compressor_width);
   index_q = floats(c.index_n_heads * c.index_head_dim), index_weights = floats(c.index_n_heads);
+  latent = tensor::RawBuffer(t * LatentLayout(c, mode).bytes());
+  index_queries = tensor::RawBuffer(t * c.index_n_heads * IndexLayout(c, mode).bytes());
   picks = tensor::Buffer<int32_t>(t * c.index_topk);
   gate = floats(c.n_routed_experts), routing_weights = floats(c.num_experts_per_tok);
   experts = tensor::Buffer<int32_t>(t * c.num_experts_per_tok);
@@ -56,7 +58,7 @@ Executor::Executor(const Config& config, const Weights& weights, Limits limits,
       ctx_(context),
       window_rope_(config.qk_rope_head_dim, config.rope_theta, std::nullopt),
       compress_rope_(config.qk_rope_head_dim, config.compress_rope_theta, YarnOf(config)),
-      scratch_(std::make_unique<Scratch>(config, limits)) {}
+      scratch_(std::make_unique<Scratch>(config, limits, context.mode)) {}
 
 Executor::~Executor() = default;
 
@@ -115,6 +117,7 @@ Executor::Pass Executor::BeginPass(std::span<const BatchItem> batch, int64_t fir
     const int64_t position = first_position >= 0 ? first_position : item.sequence->length();
     const int64_t count = std::ssize(item.tokens);
     FATHOM_CHECK_GE(count, int64_t{1});
+    FATHOM_CHECK(item.sequence->mode() == ctx_.mode, "a sequence of another numeric mode");
     FATHOM_CHECK_LE(position + count, item.sequence->capacity());
     s.segment_of_row.insert(s.segment_of_row.end(), item.tokens.size(),
                             static_cast<int32_t>(s.segments.size()));

@@ -29,7 +29,7 @@ struct Executor::Pass {
 struct Executor::Scratch {
   using Floats = tensor::Buffer<float>;
 
-  Scratch(const Config& c, const Limits& limits);
+  Scratch(const Config& c, const Limits& limits, numerics::Mode mode);
 
   // A buffer of `cols` per token, seen as the first `rows` of a matrix.
   static MatrixView<float> Rows(const Floats& buffer, int64_t rows, int64_t cols) {
@@ -51,6 +51,8 @@ struct Executor::Scratch {
   Floats qr, q, kv, o, z;             // Q, H * C, C, H * C, G * O
   Floats value, score;                // compressor inputs, cf * d
   Floats index_q, index_weights;      // HI * CI, HI
+  tensor::RawBuffer latent;           // the pass's own latent rows, as they are cached
+  tensor::RawBuffer index_queries;    // HI rows of the index keys' layout
   tensor::Buffer<int32_t> picks;      // topk
   Floats gate, routing_weights;       // E, A
   tensor::Buffer<int32_t> experts;    // A

@@ -1,45 +1,82 @@
 // The state of one sequence: per layer a ring with the window's rows, the compressed rows, the
-// index keys, and the compressor inputs of the blocks that are still open. Append-only but for the
-// rings; sized once for a capacity, untouched pages cost nothing. Ref: model.md 9.1.
+// index keys, and the compressor inputs of the blocks that are still open. In official mode rows are
+// kept in the formats they were rounded to (kernels/cache_row.h). Append-only but for the rings;
+// sized once for a capacity, untouched pages cost nothing. Ref: model.md 9.1.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "kernels/cache_row.h"
 #include "model/config.h"
+#include "numerics/mode.h"
 #include "tensor/buffer.h"
 
 namespace fathom::model {
 
-// Compressor inputs (value u and score g, ape added) of the most recent tokens, token p in row
-// p mod rows(). Ratio 4 keeps two blocks, because a block pools its predecessor's first halves too.
+// How the rows of a sequence are kept: latent rows (window and compressed), and index keys.
+kernels::RowLayout LatentLayout(const Config& config, numerics::Mode mode);
+kernels::RowLayout IndexLayout(const Config& config, numerics::Mode mode);
+
+// Compressor inputs (value u and score g, ape added) that later blocks need: those of the open
+// block, token p in row p mod ratio, and at ratio 4 the halves of the block before that its
+// successor pools. Ref: model.md 9.1.
 struct CompressorState {
-  int64_t rows = 0;
-  int64_t width = 0;            // cf * d
-  tensor::Buffer<float> value;  // [rows, width]
-  tensor::Buffer<float> score;
+  int64_t ratio = 0;
+  int64_t dim = 0;    // of the rows to be made
+  int64_t width = 0;  // of the open rows: both halves at ratio 4
+  tensor::Buffer<float> open_value;  // [ratio, width]
+  tensor::Buffer<float> open_score;
+  tensor::Buffer<float> previous_value;  // [ratio, dim]; ratio 4
+  tensor::Buffer<float> previous_score;
+
+  int64_t bytes() const;
+  void Clear();
 };
 
 // Empty, for rows of `dim` values.
 CompressorState MakeCompressorState(int64_t ratio, int64_t dim);
 
+// Owner of rows of one layout.
+class RowStore {
+ public:
+  RowStore() = default;
+  RowStore(int64_t count, const kernels::RowLayout& layout)
+      : layout_(layout), memory_(count * layout.bytes()) {}
+
+  kernels::CacheRows rows() const { return {memory_.data(), layout_}; }
+  kernels::MutableCacheRows mutable_rows() { return {memory_.data(), layout_}; }
+  const std::byte* row(int64_t i) const { return rows().row(i); }
+  int64_t bytes() const { return memory_.bytes(); }
+  void Clear() { memory_.Clear(); }
+
+ private:
+  kernels::RowLayout layout_;
+  tensor::RawBuffer memory_;
+};
+
 struct LayerState {
   int64_t ratio = 0;
-  tensor::Buffer<float> window;      // [W, C], position p in row p mod W
-  tensor::Buffer<float> compressed;  // [capacity / ratio, C]
-  tensor::Buffer<float> index_keys;  // [capacity / ratio, CI]; ratio 4
+  RowStore window;      // [W], position p in row p mod W
+  RowStore compressed;  // [capacity / ratio]
+  RowStore index_keys;  // [capacity / ratio]; ratio 4
   CompressorState compressor;
   CompressorState index_compressor;
+
+  int64_t bytes() const;
+  void Clear();
 };
 
 class Sequence {
  public:
-  // Room for `capacity` tokens. The rows are kept as float32; what they hold in official mode fits
-  // the trained FP8 and FP4 formats exactly.
-  Sequence(const Config& config, int64_t capacity);
+  // Room for `capacity` tokens that pass through executors of that mode.
+  Sequence(const Config& config, int64_t capacity, numerics::Mode mode);
 
   int64_t length() const { return length_; }
   int64_t capacity() const { return capacity_; }
+  numerics::Mode mode() const { return mode_; }
+  // What is allocated, touched or not.
+  int64_t bytes() const;
   // Back to the empty state, with the pages given back.
   void Reset();
 
@@ -52,6 +89,7 @@ class Sequence {
 
  private:
   int64_t capacity_;
+  numerics::Mode mode_;
   int64_t length_ = 0;
   std::vector<LayerState> layers_;
   std::vector<LayerState> mtp_;

@@ -193,23 +193,24 @@ KvBytes V32KvBytesAt(int64_t context) {
 }
 
 int64_t SequenceBytes(const Config& config, int64_t capacity) {
-  // Values and scores of `ratio` tokens; ratio 4 keeps two blocks of two halves.
+  // Values and scores of an open block's tokens; ratio 4 pools two halves, and keeps one of the
+  // block before.
   const auto open_blocks = [](LayerKind kind, int64_t ratio, int64_t dim) {
-    return 2 * ratio * dim * (kind == LayerKind::kCsa ? 4 : 1);
+    return 2 * ratio * dim * (kind == LayerKind::kCsa ? 3 : 1) * 4;
   };
-  const int64_t window = config.sliding_window * config.head_dim;
-  int64_t floats = config.num_nextn_predict_layers * window;
+  const int64_t row = KvRowBytes(config), window = config.sliding_window * row;
+  int64_t bytes = config.num_nextn_predict_layers * window;
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const LayerKind kind = config.kind(i);
     const int64_t ratio = config.ratio(i);
-    floats += window;
+    bytes += window;
     if (kind == LayerKind::kWindow) continue;
-    floats += capacity / ratio * config.head_dim + open_blocks(kind, ratio, config.head_dim);
+    bytes += capacity / ratio * row + open_blocks(kind, ratio, config.head_dim);
     if (kind == LayerKind::kCsa)
-      floats += capacity / ratio * config.index_head_dim +
-                open_blocks(kind, ratio, config.index_head_dim);
+      bytes += capacity / ratio * IndexRowBytes(config) +
+               open_blocks(kind, ratio, config.index_head_dim);
   }
-  return floats * static_cast<int64_t>(sizeof(float));
+  return bytes;
 }
 
 Flops FlopsPerToken(const Config& config, const LinearFormats& formats, int64_t context) {

@@ -166,23 +166,11 @@ TEST(Sizes, UnquantisedModelsCountAsBf16) {
   EXPECT_DOUBLE_EQ(flops.Sum(), quantised.Sum());
 }
 
-int64_t AllocatedFloats(const LayerState& layer) {
-  int64_t floats = layer.window.size() + layer.compressed.size() + layer.index_keys.size();
-  for (const CompressorState* state : {&layer.compressor, &layer.index_compressor})
-    floats += state->value.size() + state->score.size();
-  return floats;
-}
-
 TEST(Sizes, SequenceBytesAreWhatASequenceAllocates) {
-  for (const Config& config : {FlashPreset(), NanoPreset()}) {
+  for (const Config& config : {FlashPreset(), ProPreset(), NanoPreset()}) {
     for (const int64_t capacity : {int64_t{0}, int64_t{127}, int64_t{5000}}) {
-      Sequence sequence(config, capacity);
-      int64_t floats = 0;
-      for (int64_t i = 0; i < config.num_hidden_layers; ++i)
-        floats += AllocatedFloats(sequence.layer(i));
-      for (int64_t i = 0; i < config.num_nextn_predict_layers; ++i)
-        floats += AllocatedFloats(sequence.mtp(i));
-      EXPECT_EQ(SequenceBytes(config, capacity), 4 * floats);
+      const Sequence sequence(config, capacity, numerics::Mode::kOfficial);
+      EXPECT_EQ(SequenceBytes(config, capacity), sequence.bytes());
     }
   }
 }

@@ -94,12 +94,19 @@ void RunCompressor(const CompressorTables& t, const model::Compressor& compresso
   model::CompressorState state = model::MakeCompressorState(t.ratio, std::ssize(t.weights.norm));
   FloatTable value = MakeTable(chunk, width), score = value;
   std::vector<model::BlockJob> jobs;
+  const int64_t dim = out.cols();
+  const kernels::RowLayout layout =
+      kernels::LayoutOf(compressor.kind, dim, compressor.rotary_dims, ctx.mode);
+  std::vector<std::byte> encoded(static_cast<size_t>(out.rows() * layout.bytes()));
   for (int64_t at = 0; at < t.x.rows(); at += chunk) {
     const int64_t rows = std::min(chunk, t.x.rows() - at);
-    const model::CompressorRun run{&state, out.values.data(), pooled.values.data(), 0, rows, at};
+    const model::CompressorRun run{&state, {encoded.data(), layout}, pooled.values.data(), 0, rows,
+                                   at};
     model::Compress(compressor, {&run, 1}, t.x.view().rows_from(at, rows),
                     {value.view().rows_from(0, rows), score.view().rows_from(0, rows), jobs}, ctx);
   }
+  for (int64_t b = 0; b < out.rows(); ++b)
+    kernels::DecodeRow(layout, encoded.data() + b * layout.bytes(), out.view().row_span(b));
 }
 
 }  // namespace
@@ -177,18 +184,20 @@ Result<Checks> CheckSparseAttention(const std::string& op, const OpContext& cont
       return Error{
           fmt::format("{}.idx: row {} expected to hold indices below {}", op, t, kv.rows())};
   }
-  const auto gather = [&](int64_t t, const float** list) {
+  const kernels::CacheRows cached = kernels::FloatRows(kv.values.data(), kv.cols());
+  const auto gather = [&](int64_t t, const std::byte** list) {
     int64_t count = 0;
     for (const int64_t row : idx.view().row_span(t))
-      if (row >= 0) list[count++] = kv.view().row(row);
+      if (row >= 0) list[count++] = cached.row(row);
     return count;
   };
+  const kernels::GatheredRows rows{cached.layout, idx.cols(), gather};
   FloatTable own = MakeTable(q.rows(), q.cols()), own_exact = own;
   const float factor = static_cast<float>(scale);
-  kernels::SparseAttention(q.view(), heads, sink.values, factor, idx.cols(), gather, own.view(),
+  kernels::SparseAttention(q.view(), heads, sink.values, factor, rows, own.view(),
                            context.official);
-  kernels::SparseAttention(q.view(), heads, sink.values, factor, idx.cols(), gather,
-                           own_exact.view(), context.pure);
+  kernels::SparseAttention(q.view(), heads, sink.values, factor, rows, own_exact.view(),
+                           context.pure);
   // Two steps, or 1e-2 where a step is finer than that.
   int64_t steps = 0;
   for (size_t i = 0; i < out.values.size(); ++i)
@@ -258,9 +267,11 @@ Result<Checks> CheckIndexScore(const std::string& op, const OpContext& context) 
   FATHOM_TRY(const FloatTable out, context.Floats(op, "out", {q.rows(), keys.rows()}));
   Checks checks;
   FloatTable own = MakeTable(q.rows(), keys.rows());
+  const kernels::CacheRows cached = kernels::FloatRows(keys.values.data(), dim);
+  const kernels::CacheRows cached_q = kernels::FloatRows(q.values.data(), dim);
   for (int64_t t = 0; t < q.rows(); ++t)
-    kernels::ScoreBlocks({q.view().row(t), weights.view().row(t), keys.values.data(), keys.rows()},
-                         heads, dim, own.view().row_span(t), context.official);
+    kernels::ScoreBlocks({cached_q.row(t * heads), weights.view().row(t), cached, keys.rows()},
+                         heads, own.view().row_span(t), context.official);
   AddBf16("out", own.view(), out.view(), checks);
   FATHOM_TRY(IntTable top, context.Ints(op, "top5", {q.rows(), kAny}));
   if (top.cols() > keys.rows())
@@ -269,11 +280,11 @@ Result<Checks> CheckIndexScore(const std::string& op, const OpContext& context) 
   std::vector<int32_t> picks(top.values.size());
   std::vector<kernels::IndexQuery> queries;
   for (int64_t t = 0; t < q.rows(); ++t) {
-    queries.push_back({q.view().row(t), weights.view().row(t), keys.values.data(), keys.rows(),
+    queries.push_back({cached_q.row(t * heads), weights.view().row(t), cached, keys.rows(),
                        picks.data() + t * top.cols()});
     std::sort(top.view().row(t), top.view().row(t) + top.cols());
   }
-  kernels::SelectBlocks(queries, heads, dim, top.cols(), context.official);
+  kernels::SelectBlocks(queries, heads, top.cols(), context.official);
   // The order inside a selection is left open by the recording.
   for (int64_t t = 0; t < q.rows(); ++t)
     std::sort(picks.begin() + t * top.cols(), picks.begin() + (t + 1) * top.cols());

@@ -27,7 +27,7 @@ Runner::Logits Runner::Run(std::span<const TokenId> ids, int64_t prompt_len, con
                            numerics::Mode mode, Slots slots) {
   const int64_t vocab = config().vocab_size, count = std::ssize(ids);
   model::Executor executor = MakeExecutor(mode, count);
-  model::Sequence sequence(config(), count);
+  model::Sequence sequence(config(), count, mode);
   Logits result{MakeTable(std::ssize(wanted.logits), vocab),
                 MakeTable(std::ssize(wanted.mtp), vocab)};
   FloatTable pass_logits = MakeTable(std::min(chunk_, count), vocab);
@@ -64,7 +64,7 @@ Runner::Logits Runner::Run(std::span<const TokenId> ids, int64_t prompt_len, con
 Runner::Greedy Runner::RunGreedy(std::span<const TokenId> prompt, int64_t count) {
   const int64_t vocab = config().vocab_size;
   model::Executor executor = MakeExecutor(numerics::Mode::kOfficial, std::ssize(prompt));
-  model::Sequence sequence(config(), std::ssize(prompt) + count);
+  model::Sequence sequence(config(), std::ssize(prompt) + count, numerics::Mode::kOfficial);
   Greedy result{{}, MakeTable(count, vocab)};
   std::span<const TokenId> left = prompt;
   while (std::ssize(left) > chunk_) {

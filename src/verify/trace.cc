@@ -191,7 +191,7 @@ Result<void> TraceChecker::CheckModule(const Module& m) {
 
 Result<void> TraceChecker::CheckWholeLayer(const Module& m, FloatTable streams) {
   const int64_t count = streams.rows();
-  model::Sequence sequence(config_, count);
+  model::Sequence sequence(config_, count, numerics::Mode::kOfficial);
   Capture capture;
   executor_.set_tap(&capture);
   for (int64_t at = 0; at < count;) {
@@ -316,17 +316,18 @@ Result<void> TraceChecker::CheckAttention(const Module& m) {
                                recorded_.path(), m.prefix, t, kv.rows())};
   }
   FloatTable own = MakeTable(rows, heads * dim);
-  const auto gather = [&](int64_t t, const float** list) -> kernels::RowList {
+  const kernels::CacheRows cached = kernels::FloatRows(kv.values.data(), dim);
+  const auto gather = [&](int64_t t, const std::byte** list) -> kernels::RowList {
     const std::vector<int64_t>& from = lists[static_cast<size_t>(t)];
-    for (size_t i = 0; i < from.size(); ++i) list[i] = kv.view().row(from[i]);
+    for (size_t i = 0; i < from.size(); ++i) list[i] = cached.row(from[i]);
     const int64_t position = m.rows[static_cast<size_t>(t)];
     const int64_t window = config_.sliding_window;
     const int64_t in_window = std::min(position + 1, window);
     return {std::ssize(from), in_window, window - in_window};
   };
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
-  kernels::SparseAttention(q.view(), heads, weights(m).attn.attn_sink, scale, idx.cols(), gather,
-                           own.view(), context_);
+  kernels::SparseAttention(q.view(), heads, weights(m).attn.attn_sink, scale,
+                           {cached.layout, idx.cols(), gather}, own.view(), context_);
   Add(m, "attn.o", own, golden, limits_.sublayer);
   return {};
 }
@@ -346,14 +347,16 @@ Result<void> TraceChecker::CheckSelection(const Module& m) {
                              recorded_.path(), m.prefix, std::ssize(m.tokens), ratio, keys.rows())};
   std::vector<std::vector<int32_t>> own(static_cast<size_t>(rows));
   std::vector<kernels::IndexQuery> queries;
+  const kernels::CacheRows cached = kernels::FloatRows(keys.values.data(), dim);
+  const kernels::CacheRows cached_q = kernels::FloatRows(q.values.data(), dim);
   for (int64_t t = 0; t < rows; ++t) {
     const int64_t visible = (m.rows[static_cast<size_t>(t)] + 1) / ratio;
     std::vector<int32_t>& picks = own[static_cast<size_t>(t)];
     picks.resize(static_cast<size_t>(std::min(visible, topk())));
-    queries.push_back(
-        {q.view().row(t), head_weights.view().row(t), keys.values.data(), visible, picks.data()});
+    queries.push_back({cached_q.row(t * heads), head_weights.view().row(t), cached, visible,
+                       picks.data()});
   }
-  kernels::SelectBlocks(queries, heads, dim, topk(), context_);
+  kernels::SelectBlocks(queries, heads, topk(), context_);
   return CompareTopk(m, own);
 }
 

@@ -102,7 +102,7 @@ class Identity : public testing::TestWithParam<ModelCase> {
     const int64_t count = std::ssize(tokens), vocab = loaded_->config().vocab_size;
     Runner runner(*loaded_, kernels::BestPath(), 1, count);
     model::Executor executor = runner.MakeExecutor(mode, count);
-    model::Sequence sequence(loaded_->config(), count);
+    model::Sequence sequence(loaded_->config(), count, mode);
     FloatTable logits = verify::MakeTable(count, vocab);
     const BatchItem item{&sequence, tokens, LogitRows::kAll};
     executor.Forward({&item, 1}, logits.view());
@@ -171,7 +171,7 @@ TEST_P(Identity, BatchesEqualEachSequenceAlone) {
     members.push_back({MakeTokens(29, config.vocab_size, 3), 5, 2, nullptr, {}});
     members.push_back({MakeTokens(140, config.vocab_size, 4), 50, 3, nullptr, {}});
     for (Member& m : members) {
-      m.sequence = std::make_unique<model::Sequence>(config, std::ssize(m.tokens));
+      m.sequence = std::make_unique<model::Sequence>(config, std::ssize(m.tokens), mode);
       m.logits = verify::MakeTable(std::ssize(m.tokens), config.vocab_size);
     }
     FloatTable rows = verify::MakeTable(kTokensMax, config.vocab_size);

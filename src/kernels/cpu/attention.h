@@ -1,13 +1,14 @@
-// Attention and index scores over vectors of 16 lanes, shared by the instruction sets: K is a set
-// of inner loops (FloatLoops below, or a faster one), K::V its vector type. A score has lane =
-// head: queries are transposed so that one row value meets 16 heads. A value sum has lane =
-// channel. Both orders of addition are those of sparse_attention.h and indexer.h. Templates are
+// Attention over vectors of 16 lanes, shared by the instruction sets: K is a set of inner loops
+// (FloatLoops below, or a faster one), K::V its vector type. The rows of a block are decoded once
+// for all heads of the task. A score has lane = head: queries are transposed so that one row value
+// meets 16 heads. A value sum has lane = channel. Templates are
 // instantiated only with types of one instruction set and plain functions are static, so that code
 // compiled for one instruction set is never linked into another's.
 #pragma once
 
 #include <cstdint>
 
+#include "kernels/cpu/decode_row.h"
 #include "kernels/paths.h"
 
 namespace fathom::kernels::cpu {
@@ -17,11 +18,53 @@ inline constexpr int64_t kLanes = 16;
 static constexpr int64_t PadToLanes(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
 static constexpr int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+// Rows of a list that are taken together, and those that come next, for fetching ahead.
+struct RowBlock {
+  RowLayout layout;
+  const std::byte* const* rows;
+  int64_t n;
+  const std::byte* const* next;
+  int64_t next_n;
+};
+
+// Running values of a head, [heads] each.
+struct Running {
+  float* max;
+  float* denominator;
+  float* shrink;
+};
+
+// The heads of a task and what they have summed up so far.
+struct Heads {
+  int64_t count;
+  int64_t padded;  // to whole vectors
+  int64_t width;   // head_dim padded likewise
+  float* acc;      // [padded, width]
+  Running running;
+};
+
 // The inner loops on float32 operands: right for any values, in both modes.
 template <typename Vec>
 struct FloatLoops {
   using V = Vec;
   using F = typename V::F;
+
+  // A block's rows as floats.
+  struct Rows {
+    const float* row[kAttentionBlock];
+  };
+
+  // memory [n, width]: where rows that are no floats are decoded to.
+  static void Decode(const RowBlock& block, int64_t width, float* memory, Rows& rows) {
+    for (int64_t j = 0; j < block.n; ++j) {
+      if (block.layout.format == RowFormat::kF32) {
+        rows.row[j] = reinterpret_cast<const float*>(block.rows[j]);
+      } else {
+        RowDecoder<V>::Decode(block.layout, block.rows[j], memory + j * width);
+        rows.row[j] = memory + j * width;
+      }
+    }
+  }
 
   // queries [dim, heads] <- q [count, dim]; zeros for the heads past count.
   static void PackQueries(const float* q, int64_t count, int64_t heads, int64_t dim,
@@ -37,8 +80,10 @@ struct FloatLoops {
   }
 
   // scores[j * heads + h] = q_h . row_j for j < n.
-  static void Score(const float* queries, int64_t heads, int64_t dim, const float* const* rows,
-                    int64_t n, float*, float* scores) {
+  static void Score(const float* queries, int64_t heads, int64_t dim, const RowBlock& block,
+                    const Rows& decoded, float* scores) {
+    const float* const* rows = decoded.row;
+    const int64_t n = block.n;
     for (int64_t h = 0; h < heads; h += kLanes) {
       int64_t j = 0;
       for (; j + 4 <= n; j += 4)
@@ -49,14 +94,15 @@ struct FloatLoops {
 
   // acc [count, width] <- acc * shrink + sum over pairs of rows. scores is [n (+ 1), heads], with
   // zeros in row n when n is odd.
-  static void Accumulate(float* scores, int64_t heads, int64_t count, const float* const* rows,
-                         int64_t n, int64_t dim, int64_t width, float*, const float* shrink,
-                         float* acc) {
-    const ValueBlock block{scores, heads, rows, n, width, shrink, acc};
+  static void Accumulate(const Heads& task, int64_t dim, const RowBlock& rows, const Rows& decoded,
+                         float* scores) {
+    const int64_t count = task.count;
+    const ValueBlock block{scores,     task.padded,         decoded.row, rows.n,
+                           task.width, task.running.shrink, task.acc};
     constexpr int64_t kTileDims = kLanes * V::kValueVecs;
     int64_t c = 0;
-    for (; c + kTileDims <= dim; c += kTileDims) Heads<V::kValueVecs>(block, count, c, kLanes);
-    for (; c < dim; c += kLanes) Heads<1>(block, count, c, Smaller(kLanes, dim - c));
+    for (; c + kTileDims <= dim; c += kTileDims) ValueHeads<V::kValueVecs>(block, count, c, kLanes);
+    for (; c < dim; c += kLanes) ValueHeads<1>(block, count, c, Smaller(kLanes, dim - c));
   }
 
  private:
@@ -89,7 +135,7 @@ struct FloatLoops {
   }
 
   template <int kVecs>
-  static void Heads(const ValueBlock& block, int64_t count, int64_t c, int64_t lanes) {
+  static void ValueHeads(const ValueBlock& block, int64_t count, int64_t c, int64_t lanes) {
     int64_t h = 0;
     for (; h + V::kValueHeads <= count; h += V::kValueHeads)
       ValueTile<V::kValueHeads, kVecs>(block, h, c, lanes);
@@ -133,13 +179,6 @@ struct FloatLoops {
   }
 };
 
-// Running values of a head, [heads] each.
-struct Running {
-  float* max;
-  float* denominator;
-  float* shrink;
-};
-
 // scores [n, heads] become probabilities against the running maximum, and an odd n gets a row of
 // zeros.
 template <typename V>
@@ -173,13 +212,10 @@ void SoftmaxBlock(float* scores, int64_t n, int64_t heads, float scale, bool rou
 
 // The working memory of a task, cut into its parts; each starts on a vector.
 struct AttentionScratch {
-  int64_t heads;   // padded
-  int64_t width;   // head_dim padded
-  float* queries;  // [head_dim, heads]
-  float* acc;      // [heads, width]
-  float* scores;   // [kAttentionBlock, heads]
-  Running running;
-  float* rows;  // [kAttentionBlock, width]: K's own copy of a block
+  Heads heads;
+  float* queries;  // [head_dim, heads.padded]
+  float* scores;   // [kAttentionBlock, heads.padded]
+  float* rows;     // a block's rows in K's form
 };
 
 // `p` rounded up to a whole vector.
@@ -190,85 +226,64 @@ static inline float* AlignToVector(float* p) {
 
 static inline AttentionScratch CutScratch(const AttentionTask& task) {
   AttentionScratch s{};
-  s.heads = PadToLanes(task.head_end - task.head_begin);
-  s.width = PadToLanes(task.head_dim);
+  Heads& heads = s.heads;
+  heads.count = task.head_end - task.head_begin;
+  heads.padded = PadToLanes(heads.count);
+  heads.width = PadToLanes(task.head_dim);
   s.queries = AlignToVector(task.scratch);
-  s.acc = s.queries + s.heads * task.head_dim;
-  s.scores = s.acc + s.heads * s.width;
-  s.running.max = s.scores + kAttentionBlock * s.heads;
-  s.running.denominator = s.running.max + s.heads;
-  s.running.shrink = s.running.denominator + s.heads;
-  s.rows = s.running.shrink + s.heads;
+  heads.acc = s.queries + heads.padded * task.head_dim;
+  s.scores = heads.acc + heads.padded * heads.width;
+  heads.running.max = s.scores + kAttentionBlock * heads.padded;
+  heads.running.denominator = heads.running.max + heads.padded;
+  heads.running.shrink = heads.running.denominator + heads.padded;
+  s.rows = heads.running.shrink + heads.padded;
   return s;
 }
 
-template <typename K>
-void Attend(const AttentionTask& task) {
-  using V = typename K::V;
+// o = acc / (denominator + exp(sink - max)).
+template <typename V>
+void FinishHeads(const AttentionTask& task, const Heads& heads) {
   using F = typename V::F;
-  const int64_t dim = task.head_dim, count = task.head_end - task.head_begin;
-  const AttentionScratch s = CutScratch(task);
-  K::PackQueries(task.q + task.head_begin * dim, count, s.heads, dim, s.queries);
-  for (int64_t i = 0; i < s.heads * s.width; ++i) s.acc[i] = 0;
-  for (int64_t h = 0; h < s.heads; ++h) {
-    s.running.max[h] = -__builtin_inff();
-    s.running.denominator[h] = 0;
-  }
-  for (int64_t begin = 0, n = 0; begin < task.count; begin += n) {
-    n = task.BlockRows(begin);
-    const float* const* rows = task.rows + begin;
-    K::Score(s.queries, s.heads, dim, rows, n, s.rows, s.scores);
-    SoftmaxBlock<V>(s.scores, n, s.heads, task.scale, task.round, s.running);
-    K::Accumulate(s.scores, s.heads, count, rows, n, dim, s.width, s.rows, s.running.shrink, s.acc);
-  }
-  float* denominator = s.running.denominator;
+  const int64_t dim = task.head_dim, count = heads.count;
+  float* denominator = heads.running.denominator;
   for (int64_t h = 0; h < count; h += kLanes) {
     const F sink = V::Load(task.sink + task.head_begin + h, Smaller(kLanes, count - h));
-    const F mass = V::Exp(V::Sub(sink, V::Load(s.running.max + h)));
+    const F mass = V::Exp(V::Sub(sink, V::Load(heads.running.max + h)));
     V::Store(denominator + h, V::Add(V::Load(denominator + h), mass));
   }
   for (int64_t h = 0; h < count; ++h) {
     float* o = task.o + (task.head_begin + h) * dim;
     const F divisor = V::Set(denominator[h]);
     for (int64_t c = 0; c < dim; c += kLanes) {
-      const F value = V::Div(V::Load(s.acc + h * s.width + c), divisor);
+      const F value = V::Div(V::Load(heads.acc + h * heads.width + c), divisor);
       V::Store(o + c, task.round ? V::RoundToBF16(value) : value, Smaller(kLanes, dim - c));
     }
   }
 }
 
-// Keys scored before their heads are summed.
-inline constexpr int64_t kKeysPerPass = 16;
-
 template <typename K>
-void IndexScores(const IndexTask& task) {
+void Attend(const AttentionTask& task) {
   using V = typename K::V;
-  using F = typename V::F;
-  const int64_t heads = PadToLanes(task.heads);
-  float* queries = AlignToVector(task.scratch);
-  float* scores = queries + heads * task.dim;
-  float* packed = scores + kKeysPerPass * heads;
-  K::PackQueries(task.q, task.heads, heads, task.dim, queries);
-  const float* rows[kKeysPerPass];
-  for (int64_t begin = task.begin; begin < task.end; begin += kKeysPerPass) {
-    const int64_t n = Smaller(kKeysPerPass, task.end - begin);
-    for (int64_t j = 0; j < n; ++j) rows[j] = task.keys + (begin + j) * task.dim;
-    K::Score(queries, heads, task.dim, rows, n, packed, scores);
-    for (int64_t j = 0; j < n; ++j) {
-      F lanes = V::Zero();
-      for (int64_t h = 0; h < task.heads; h += kLanes) {
-        const int64_t width = Smaller(kLanes, task.heads - h);
-        F dot = V::Load(scores + j * heads + h);
-        if (task.round) dot = V::RoundToBF16(dot);
-        F term = V::Mul(V::Max(V::Zero(), dot), V::Load(task.weights + h, width));
-        if (task.round) term = V::RoundToBF16(term);
-        lanes = V::AddFirst(lanes, term, width);
-      }
-      F sum = V::Set(V::Fold(lanes));
-      if (task.round) sum = V::RoundToBF16(sum);
-      V::Store(task.scores + (begin - task.begin + j), sum, 1);
-    }
+  const int64_t dim = task.head_dim;
+  const AttentionScratch s = CutScratch(task);
+  const Heads& heads = s.heads;
+  K::PackQueries(task.q + task.head_begin * dim, heads.count, heads.padded, dim, s.queries);
+  for (int64_t i = 0; i < heads.padded * heads.width; ++i) heads.acc[i] = 0;
+  for (int64_t h = 0; h < heads.padded; ++h) {
+    heads.running.max[h] = -__builtin_inff();
+    heads.running.denominator[h] = 0;
   }
+  typename K::Rows rows;
+  for (int64_t begin = 0, n = 0; begin < task.count; begin += n) {
+    n = task.BlockRows(begin);
+    const RowBlock block{task.layout, task.rows + begin, n, task.rows + begin + n,
+                         Smaller(kAttentionBlock, task.count - begin - n)};
+    K::Decode(block, heads.width, s.rows, rows);
+    K::Score(s.queries, heads.padded, dim, block, rows, s.scores);
+    SoftmaxBlock<V>(s.scores, n, heads.padded, task.scale, task.round, heads.running);
+    K::Accumulate(heads, dim, block, rows, s.scores);
+  }
+  FinishHeads<V>(task, heads);
 }
 
 }  // namespace fathom::kernels::cpu

@@ -5,7 +5,8 @@
 
 namespace fathom::kernels {
 
-const PathOps kAvx2Ops = {cpu::DotBF16Avx2, cpu::DotF32Avx2, cpu::AttendAvx2, cpu::IndexScoresAvx2,
+const PathOps kAvx2Ops = {cpu::DotBF16Avx2,   cpu::DotF32Avx2,      cpu::AttendAvx2,
+                          cpu::IndexPackAvx2, cpu::IndexScoresAvx2, cpu::CollectAboveAvx2,
                           16};
 
 }  // namespace fathom::kernels

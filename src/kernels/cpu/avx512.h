@@ -8,6 +8,9 @@ namespace fathom::kernels::cpu {
 void DotBF16Avx512(const DotTask& task, const uint16_t* const* x);
 void DotF32Avx512(const DotTask& task, const float* const* x);
 void AttendAvx512(const AttentionTask& task);
+void IndexPackAvx512(const IndexQuery& query, int64_t heads, bool round, float* packed,
+                     float* scratch);
 void IndexScoresAvx512(const IndexTask& task);
+int64_t CollectAboveAvx512(const float* scores, int64_t n, float bound, int32_t* out);
 
 }  // namespace fathom::kernels::cpu

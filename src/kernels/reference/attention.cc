@@ -27,6 +27,24 @@ void AddRowPair(float p_odd, const float* odd, float p_even, const float* even, 
   }
 }
 
+// Rows decoded to floats.
+class Rows {
+ public:
+  Rows(const RowLayout& layout, const std::byte* const* rows, int64_t count)
+      : values_(static_cast<size_t>(count * layout.dim)) {
+    for (int64_t j = 0; j < count; ++j) {
+      float* row = values_.data() + j * layout.dim;
+      DecodeRow(layout, rows[j], {row, static_cast<size_t>(layout.dim)});
+      pointers_.push_back(row);
+    }
+  }
+  const float* const* pointers() const { return pointers_.data(); }
+
+ private:
+  std::vector<float> values_;
+  std::vector<const float*> pointers_;
+};
+
 }  // namespace
 
 FATHOM_FMA_CLONES
@@ -43,6 +61,7 @@ void Attend(const AttentionTask& task) {
   const auto round = [&](float value) { return task.round ? numerics::RoundToBF16(value) : value; };
   const int64_t dim = task.head_dim;
   std::vector<float> acc(static_cast<size_t>(dim));
+  const Rows all(task.layout, task.rows, task.count);
   for (int64_t h = task.head_begin; h < task.head_end; ++h) {
     const float* q = task.q + h * dim;
     std::fill(acc.begin(), acc.end(), 0.0f);
@@ -50,7 +69,7 @@ void Attend(const AttentionTask& task) {
     float denominator = 0;
     for (int64_t begin = 0, n = 0; begin < task.count; begin += n) {
       n = task.BlockRows(begin);
-      const float* const* rows = task.rows + begin;
+      const float* const* rows = all.pointers() + begin;
       float p[kAttentionBlock + 1] = {};
       float new_max = max;
       for (int64_t j = 0; j < n; ++j) {
@@ -77,17 +96,38 @@ void Attend(const AttentionTask& task) {
   }
 }
 
+void IndexPack(const IndexQuery& query, int64_t heads, bool, float* packed, float*) {
+  const RowLayout& layout = query.keys.layout;
+  for (int64_t h = 0; h < heads; ++h)
+    DecodeRow(layout, query.q + h * layout.bytes(),
+              {packed + h * layout.dim, static_cast<size_t>(layout.dim)});
+}
+
 void IndexScores(const IndexTask& task) {
   const auto round = [&](float value) { return task.round ? numerics::RoundToBF16(value) : value; };
+  const int64_t dim = task.keys.layout.dim;
+  std::vector<float> key(static_cast<size_t>(dim));
   for (int64_t b = task.begin; b < task.end; ++b) {
-    const float* key = task.keys + b * task.dim;
-    float lanes[16] = {};
-    for (int64_t h = 0; h < task.heads; ++h) {
-      const float dot = round(DotPairs(task.q + h * task.dim, key, task.dim));
-      lanes[h % 16] += round(std::max(dot, 0.0f) * task.weights[h]);
+    DecodeRow(task.keys.layout, task.keys.row(b), key);
+    for (int64_t i = 0; i < task.count; ++i) {
+      const float* q = task.packed + i * task.packed_stride;
+      float lanes[16] = {};
+      for (int64_t h = 0; h < task.heads; ++h) {
+        const float dot = round(DotPairs(q + h * dim, key.data(), dim));
+        lanes[h % 16] += round(std::max(dot, 0.0f) * task.queries[i].weights[h]);
+      }
+      task.scores[i * task.scores_stride + b - task.begin] = round(Fold16(lanes));
     }
-    task.scores[b - task.begin] = round(Fold16(lanes));
   }
+}
+
+int64_t CollectAbove(const float* scores, int64_t n, float bound, int32_t* out) {
+  int64_t count = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    out[count] = static_cast<int32_t>(i);
+    count += scores[i] > bound ? 1 : 0;
+  }
+  return count;
 }
 
 }  // namespace fathom::kernels::reference

@@ -67,6 +67,12 @@ void DotF32(const DotTask& task, const float* const* x) {
 
 }  // namespace
 
-const PathOps kReferenceOps = {DotBF16, DotF32, reference::Attend, reference::IndexScores, 1};
+const PathOps kReferenceOps = {DotBF16,
+                               DotF32,
+                               reference::Attend,
+                               reference::IndexPack,
+                               reference::IndexScores,
+                               reference::CollectAbove,
+                               1};
 
 }  // namespace fathom::kernels
