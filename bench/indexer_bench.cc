@@ -36,8 +36,7 @@ void Select(benchmark::State& state) {
   ThreadPool pool(static_cast<int>(state.range(0)));
   kernels::Workspace workspace;
   const kernels::Context ctx{pool, workspace, kernels::BestPath(), numerics::Mode::kOfficial};
-  const kernels::RowLayout layout =
-      kernels::LayoutOf(kernels::RowKind::kIndex, kDim, 0, ctx.mode);
+  const kernels::RowLayout layout = kernels::LayoutOf(kernels::RowKind::kIndex, kDim, 0, ctx.mode);
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   const std::vector<std::byte> cache = Rows(keys, layout, random);
@@ -47,8 +46,11 @@ void Select(benchmark::State& state) {
   std::vector<int32_t> picks(static_cast<size_t>(count * kTopk));
   std::vector<kernels::IndexQuery> queries;
   for (int64_t i = 0; i < count; ++i)
-    queries.push_back({q.data() + i * kHeads * layout.bytes(), weights.data() + i * kHeads,
-                       {cache.data(), layout}, keys, picks.data() + i * kTopk});
+    queries.push_back({q.data() + i * kHeads * layout.bytes(),
+                       weights.data() + i * kHeads,
+                       {cache.data(), layout},
+                       keys,
+                       picks.data() + i * kTopk});
   const auto run = [&] { kernels::SelectBlocks(queries, kHeads, kTopk, ctx); };
   run();
   const double ops = 2.0 * static_cast<double>(kHeads * kDim * keys * count);
@@ -77,7 +79,8 @@ void Top(benchmark::State& state) {
   std::normal_distribution<float> normal;
   std::vector<float> scores(262144);
   for (float& score : scores)
-    score = state.range(0) == 1 && random() % 1000 != 0 ? 0.0f : numerics::RoundToBF16(normal(random));
+    score =
+        state.range(0) == 1 && random() % 1000 != 0 ? 0.0f : numerics::RoundToBF16(normal(random));
   std::vector<int32_t> picks(kTopk);
   std::vector<uint64_t> scratch(scores.size());
   for (auto _ : state) {

@@ -1,16 +1,14 @@
-// For benchmarks: what this machine's cores can do at most, from loops that touch registers only, so
-// that a kernel's time becomes a fraction of it within one run. Zero where the instructions lack.
+// For benchmarks: what this machine's cores can do at most, from loops that touch registers only,
+// so that a kernel's time becomes a fraction of it within one run. Zero where the instructions
+// lack.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <vector>
 
 #include "base/thread_pool.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace fathom::bench {
 
@@ -21,37 +19,35 @@ inline constexpr int64_t kPeakSteps = 100000;
 
 #if defined(__x86_64__)
 
-__attribute__((target("avx512f,avx512bw,avx512bf16"))) inline float RunBf16() {
-  __m512 sum[24];
-#pragma GCC unroll 24
-  for (int i = 0; i < 24; ++i) sum[i] = _mm512_set1_ps(static_cast<float>(i));
-  __m512i a = _mm512_set1_epi32(0x3f803f80), b = _mm512_set1_epi32(0x00010001);
-  for (int64_t step = 0; step < kPeakSteps; ++step) {
-    asm volatile("" : "+v"(a), "+v"(b));
-#pragma GCC unroll 24
-    for (int i = 0; i < 24; ++i) sum[i] = _mm512_dpbf16_ps(sum[i], (__m512bh)a, (__m512bh)b);
-  }
-  __m512 all = sum[0];
-#pragma GCC unroll 24
-  for (int i = 1; i < 24; ++i) all = _mm512_add_ps(all, sum[i]);
-  return _mm512_reduce_add_ps(all);
+// In assembly: a compiler would be free to keep some of the chains in memory.
+#define FATHOM_BENCH_8_CHAINS(op, a, b, c, d, e, f, g, h)                        \
+  op " %%zmm30, %%zmm31, %%zmm" #a "\n" op " %%zmm30, %%zmm31, %%zmm" #b "\n" op \
+     " %%zmm30, %%zmm31, %%zmm" #c "\n" op " %%zmm30, %%zmm31, %%zmm" #d "\n" op \
+     " %%zmm30, %%zmm31, %%zmm" #e "\n" op " %%zmm30, %%zmm31, %%zmm" #f "\n" op \
+     " %%zmm30, %%zmm31, %%zmm" #g "\n" op " %%zmm30, %%zmm31, %%zmm" #h "\n"
+#define FATHOM_BENCH_CHAINS(op)                                                                    \
+  asm volatile(FATHOM_BENCH_8_CHAINS(op, 0, 1, 2, 3, 4, 5, 6, 7)                                   \
+                   FATHOM_BENCH_8_CHAINS(op, 8, 9, 10, 11, 12, 13, 14, 15)                         \
+                       FATHOM_BENCH_8_CHAINS(op, 16, 17, 18, 19, 20, 21, 22, 23)::                 \
+                           : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",       \
+                             "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", \
+                             "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22",        \
+                             "xmm23", "xmm30", "xmm31")
+
+__attribute__((target("avx512f,avx512bf16"))) inline void RunBf16() {
+  asm volatile("vpxord %%zmm30, %%zmm30, %%zmm30\nvpxord %%zmm31, %%zmm31, %%zmm31" ::
+                   : "xmm30", "xmm31");
+  for (int64_t step = 0; step < kPeakSteps; ++step) FATHOM_BENCH_CHAINS("vdpbf16ps");
 }
 
-__attribute__((target("avx512f,avx512bw,avx512vnni"))) inline float RunInt8() {
-  __m512i sum[24];
-#pragma GCC unroll 24
-  for (int i = 0; i < 24; ++i) sum[i] = _mm512_set1_epi32(i);
-  __m512i a = _mm512_set1_epi32(0x01010101), b = _mm512_set1_epi32(0x01010101);
-  for (int64_t step = 0; step < kPeakSteps; ++step) {
-    asm volatile("" : "+v"(a), "+v"(b));
-#pragma GCC unroll 24
-    for (int i = 0; i < 24; ++i) sum[i] = _mm512_dpbusd_epi32(sum[i], a, b);
-  }
-  __m512i all = sum[0];
-#pragma GCC unroll 24
-  for (int i = 1; i < 24; ++i) all = _mm512_add_epi32(all, sum[i]);
-  return static_cast<float>(_mm512_reduce_add_epi32(all));
+__attribute__((target("avx512f,avx512vnni"))) inline void RunInt8() {
+  asm volatile("vpxord %%zmm30, %%zmm30, %%zmm30\nvpxord %%zmm31, %%zmm31, %%zmm31" ::
+                   : "xmm30", "xmm31");
+  for (int64_t step = 0; step < kPeakSteps; ++step) FATHOM_BENCH_CHAINS("vpdpbusd");
 }
+
+#undef FATHOM_BENCH_CHAINS
+#undef FATHOM_BENCH_8_CHAINS
 
 inline bool Has(Peak peak) {
   return __builtin_cpu_supports("avx512bw") &&
@@ -61,14 +57,14 @@ inline bool Has(Peak peak) {
 
 #else
 
-inline float RunBf16() { return 0; }
-inline float RunInt8() { return 0; }
+inline void RunBf16() {}
+inline void RunInt8() {}
 inline bool Has(Peak) { return false; }
 
 #endif
 
-// Operations per second of all threads of the pool, a multiplication and an addition counted as two;
-// the best of several short samples.
+// Operations per second of all threads of the pool, a multiplication and an addition counted as
+// two; the best of several short samples.
 inline double PeakOps(Peak peak, ThreadPool& pool) {
   if (!Has(peak)) return 0;
   const double lanes = peak == Peak::kBf16 ? 32 : 64;
@@ -76,10 +72,8 @@ inline double PeakOps(Peak peak, ThreadPool& pool) {
   double best = 0;
   for (int sample = 0; sample < 20; ++sample) {
     const auto start = std::chrono::steady_clock::now();
-    pool.ParallelFor(pool.threads(), 1, [&](int64_t, int64_t, int) {
-      volatile float sink = peak == Peak::kBf16 ? RunBf16() : RunInt8();
-      (void)sink;
-    });
+    pool.ParallelFor(pool.threads(), 1,
+                     [&](int64_t, int64_t, int) { peak == Peak::kBf16 ? RunBf16() : RunInt8(); });
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     best = std::max(best, ops / seconds);

@@ -358,8 +358,8 @@ void PrintMemory(const Subject& s) {
                        : fmt::format("{:.2f} MiB", n / 0x1p20);
   };
   fmt::print("\nThis machine has {} of memory\n", gib(fit.memory_bytes));
-  fmt::print("  weights {}, state of one sequence of {} tokens {}\n",
-             gib(s.sizes.bytes), Grouped(s.context), gib(fit.state_bytes));
+  fmt::print("  weights {}, state of one sequence of {} tokens {}\n", gib(s.sizes.bytes),
+             Grouped(s.context), gib(fit.state_bytes));
   if (s.sizes.bytes >= fit.memory_bytes) {
     fmt::print("  the weights do not fit: they would be read from disk again and again\n");
   } else if (fit.fits) {

@@ -36,9 +36,7 @@ void EncodeIndex(std::span<const float> row, const RowLayout& layout, std::byte*
   constexpr int64_t kBlock = numerics::kIndexBlock;
   uint8_t* packed = Bytes(out);
   uint8_t* scales = packed + layout.scale_offset();
-  const auto block_bytes = [&](int64_t b) {
-    return std::min(kBlock, layout.dim - b * kBlock) / 2;
-  };
+  const auto block_bytes = [&](int64_t b) { return std::min(kBlock, layout.dim - b * kBlock) / 2; };
   uint8_t smallest = 255;
   for (int64_t b = 0; b < layout.scales(); ++b) {
     uint8_t codes[kBlock];

@@ -1,4 +1,5 @@
-// Packed rows give back what RoundForCache leaves, bit for bit, in the sizes that the formats promise.
+// Packed rows give back what RoundForCache leaves, bit for bit, in the sizes that the formats
+// promise.
 #include "kernels/cache_row.h"
 
 #include <gtest/gtest.h>

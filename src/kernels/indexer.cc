@@ -197,8 +197,8 @@ void ScoreBlocks(const IndexQuery& query, int64_t heads, std::span<float> scores
   FATHOM_CHECK_EQ(std::ssize(scores), query.visible);
   const int64_t dim = query.keys.layout.dim;
   const int64_t packed_floats = RoundUp(IndexQueryFloats(heads, dim), 16);
-  float* packed = ctx.workspace.Get<float>(Workspace::kPartial,
-                                           packed_floats + IndexScratchFloats(heads, dim));
+  float* packed =
+      ctx.workspace.Get<float>(Workspace::kPartial, packed_floats + IndexScratchFloats(heads, dim));
   const bool round = ctx.mode == numerics::Mode::kOfficial;
   ParallelFor(ctx, 1, 1, [&](int64_t, int64_t, int) {
     const PathOps& ops = OpsOf(ctx.path);

@@ -65,7 +65,9 @@ TEST(SelectTop, IsTheSortedSelection) {
       {"rising", [&](int64_t i) { return static_cast<float>(i); }},
       {"falling", [&](int64_t i) { return static_cast<float>(-i); }},
       {"NaN and infinities",
-       [&](int64_t i) { return i % 7 == 0 ? NAN : i % 5 == 0 ? -HUGE_VALF : random.Signed(); }},
+       [&](int64_t i) { return i % 7 == 0   ? NAN
+                               : i % 5 == 0 ? -HUGE_VALF
+                                            : random.Signed(); }},
       {"NaN only", [&](int64_t) { return NAN; }},
   };
   for (const auto& [name, shape] : shapes) {

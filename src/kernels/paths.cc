@@ -20,14 +20,14 @@ constexpr int64_t Pad(int64_t n) { return (n + 15) / 16 * 16; }
 
 }  // namespace
 
-// Transposed queries [C, H], accumulators [H, C], scores [block, H], three rows of running values, a
-// block of rows as floats or as BF16 once for each use, and room to align the start.
+// Transposed queries [C, H], accumulators [H, C], scores [block, H], three rows of running values,
+// a block of rows as floats or as BF16 once for each use, and room to align the start.
 int64_t AttentionScratchFloats(int64_t heads, int64_t head_dim) {
   const int64_t width = Pad(head_dim);
   const int64_t bf16 =
       kAttentionBlock * (Pad(head_dim / 2) + 16) + kAttentionBlock / 2 * (width + 16);
-  return Pad(heads) * (2 * width + kAttentionBlock + 3) +
-         std::max(kAttentionBlock * width, bf16) + 16;
+  return Pad(heads) * (2 * width + kAttentionBlock + 3) + std::max(kAttentionBlock * width, bf16) +
+         16;
 }
 
 // A query in float32, transposed or not, or its values as bytes with what belongs to them; heads in

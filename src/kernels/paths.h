@@ -64,7 +64,7 @@ struct IndexTask {
   CacheRows keys;
   int64_t begin = 0;
   int64_t end = 0;
-  bool round = false;  // dot, product and sum to BF16; queries and keys hold BF16 values
+  bool round = false;       // dot, product and sum to BF16; queries and keys hold BF16 values
   float* scores = nullptr;  // query i's score of key b at i * scores_stride + b - begin
   int64_t scores_stride = 0;
   float* scratch = nullptr;  // IndexScratchFloats() of it

@@ -244,8 +244,13 @@ TEST(Paths, AttentionHasTheBitsOfTheReference) {
         for (const int64_t count : {1, 2, 3, 63, 64, 65, 130})
           for (const int64_t heads : {1, 3, 16, 20})
             CheckAttention({heads, 0, heads, dim, count}, round, values, random);
-      for (const auto& [dim, rotary] : {std::pair<int64_t, int64_t>{2, 2}, {16, 2}, {66, 2},
-                                        {96, 32}, {130, 64}, {192, 0}, {224, 30}})
+      for (const auto& [dim, rotary] : {std::pair<int64_t, int64_t>{2, 2},
+                                        {16, 2},
+                                        {66, 2},
+                                        {96, 32},
+                                        {130, 64},
+                                        {192, 0},
+                                        {224, 30}})
         for (const int64_t count : {1, 3, 64, 67})
           for (const int64_t heads : {3, 32})
             CheckAttention({heads, 0, heads, dim, count, rotary}, round, values, random);
@@ -299,16 +304,14 @@ std::vector<std::byte> IndexRows(int64_t count, const RowLayout& layout, Values 
 
 void CheckIndex(const IndexShape& shape, bool round, Values values, int64_t spread,
                 Random& random) {
-  SCOPED_TRACE(fmt::format("queries {} heads {} dim {} keys {} format {} round {} values {} spread {}",
-                           shape.queries, shape.heads, shape.dim, shape.keys,
-                           static_cast<int>(shape.format), round, static_cast<int>(values),
-                           spread));
+  SCOPED_TRACE(
+      fmt::format("queries {} heads {} dim {} keys {} format {} round {} values {} spread {}",
+                  shape.queries, shape.heads, shape.dim, shape.keys, static_cast<int>(shape.format),
+                  round, static_cast<int>(values), spread));
   const RowLayout layout{shape.format, shape.dim, 0};
-  const auto q =
-      IndexRows(shape.queries * shape.heads, layout, values, spread, round, random);
+  const auto q = IndexRows(shape.queries * shape.heads, layout, values, spread, round, random);
   const auto keys = IndexRows(shape.keys + 2, layout, values, spread, round, random);
-  const auto weights =
-      testing::RandomFloats(shape.queries * shape.heads, values, round, random);
+  const auto weights = testing::RandomFloats(shape.queries * shape.heads, values, round, random);
   std::vector<IndexQuery> queries;
   for (int64_t i = 0; i < shape.queries; ++i)
     queries.push_back({q.data() + i * shape.heads * layout.bytes(),
@@ -326,9 +329,18 @@ void CheckIndex(const IndexShape& shape, bool round, Values values, int64_t spre
     for (int64_t i = 0; i < shape.queries; ++i)
       OpsOf(path).index_pack(queries[static_cast<size_t>(i)], shape.heads, round,
                              packed.data() + i * packed_floats, scratch.data());
-    OpsOf(path).index_scores({queries.data(), packed.data(), packed_floats, shape.queries,
-                              shape.heads, {keys.data(), layout}, 2, shape.keys + 2, round,
-                              scores.data(), stride, scratch.data()});
+    OpsOf(path).index_scores({queries.data(),
+                              packed.data(),
+                              packed_floats,
+                              shape.queries,
+                              shape.heads,
+                              {keys.data(), layout},
+                              2,
+                              shape.keys + 2,
+                              round,
+                              scores.data(),
+                              stride,
+                              scratch.data()});
     return scores;
   };
   const std::vector<float> expected = run(Path::kReference);
@@ -393,9 +405,18 @@ TEST(Paths, VectorExponentialIsTheScalarOne) {
     std::vector<float> o(q.size());
     std::vector<float> scratch(static_cast<size_t>(AttentionScratchFloats(heads, 2)));
     const numerics::FlushSubnormals flush;
-    OpsOf(path).attend(
-        {q.data(), rows, {RowFormat::kF32, 2, 0}, 1, sink.data(), 1.0f, 0, heads, 2, false,
-         o.data(), scratch.data()});
+    OpsOf(path).attend({q.data(),
+                        rows,
+                        {RowFormat::kF32, 2, 0},
+                        1,
+                        sink.data(),
+                        1.0f,
+                        0,
+                        heads,
+                        2,
+                        false,
+                        o.data(),
+                        scratch.data()});
     for (int64_t h = 0; h < heads; ++h) {
       const float denominator = 1.0f + numerics::Exp(sink[static_cast<size_t>(h)]);
       for (int64_t c = 0; c < 2; ++c)

@@ -89,8 +89,8 @@ void Executor::PickBlocks(int64_t layer, const LayerWeights& w, const Pass& pass
     for (int64_t i = 0; i < segment.count; ++i) {
       const int64_t t = segment.first_row + i;
       const int64_t visible = VisibleBlocks(segment.position + i, w.ratio);
-      s.queries.push_back({queries.row(t * heads), weights.row(t), keys, visible,
-                           s.picks.data() + t * topk});
+      s.queries.push_back(
+          {queries.row(t * heads), weights.row(t), keys, visible, s.picks.data() + t * topk});
     }
   }
   kernels::SelectBlocks(s.queries, heads, topk, ctx_);

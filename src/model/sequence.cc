@@ -34,13 +34,12 @@ CompressorState MakeCompressorState(int64_t ratio, int64_t dim) {
 }
 
 int64_t CompressorState::bytes() const {
-  return 4 * (open_value.size() + open_score.size() + previous_value.size() +
-              previous_score.size());
+  return 4 *
+         (open_value.size() + open_score.size() + previous_value.size() + previous_score.size());
 }
 
 void CompressorState::Clear() {
-  for (tensor::Buffer<float>* buffer :
-       {&open_value, &open_score, &previous_value, &previous_score})
+  for (tensor::Buffer<float>* buffer : {&open_value, &open_score, &previous_value, &previous_score})
     buffer->Clear();
 }
 

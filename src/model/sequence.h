@@ -1,7 +1,7 @@
 // The state of one sequence: per layer a ring with the window's rows, the compressed rows, the
-// index keys, and the compressor inputs of the blocks that are still open. In official mode rows are
-// kept in the formats they were rounded to (kernels/cache_row.h). Append-only but for the rings;
-// sized once for a capacity, untouched pages cost nothing. Ref: model.md 9.1.
+// index keys, and the compressor inputs of the blocks that are still open. In official mode rows
+// are kept in the formats they were rounded to (kernels/cache_row.h). Append-only but for the
+// rings; sized once for a capacity, untouched pages cost nothing. Ref: model.md 9.1.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +23,8 @@ kernels::RowLayout IndexLayout(const Config& config, numerics::Mode mode);
 // successor pools. Ref: model.md 9.1.
 struct CompressorState {
   int64_t ratio = 0;
-  int64_t dim = 0;    // of the rows to be made
-  int64_t width = 0;  // of the open rows: both halves at ratio 4
+  int64_t dim = 0;                   // of the rows to be made
+  int64_t width = 0;                 // of the open rows: both halves at ratio 4
   tensor::Buffer<float> open_value;  // [ratio, width]
   tensor::Buffer<float> open_score;
   tensor::Buffer<float> previous_value;  // [ratio, dim]; ratio 4

@@ -353,8 +353,8 @@ Result<void> TraceChecker::CheckSelection(const Module& m) {
     const int64_t visible = (m.rows[static_cast<size_t>(t)] + 1) / ratio;
     std::vector<int32_t>& picks = own[static_cast<size_t>(t)];
     picks.resize(static_cast<size_t>(std::min(visible, topk())));
-    queries.push_back({cached_q.row(t * heads), head_weights.view().row(t), cached, visible,
-                       picks.data()});
+    queries.push_back(
+        {cached_q.row(t * heads), head_weights.view().row(t), cached, visible, picks.data()});
   }
   kernels::SelectBlocks(queries, heads, topk(), context_);
   return CompareTopk(m, own);

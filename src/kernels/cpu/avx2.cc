@@ -5,8 +5,12 @@
 
 namespace fathom::kernels {
 
-const PathOps kAvx2Ops = {cpu::DotBF16Avx2,   cpu::DotF32Avx2,      cpu::AttendAvx2,
-                          cpu::IndexPackAvx2, cpu::IndexScoresAvx2, cpu::CollectAboveAvx2,
+const PathOps kAvx2Ops = {cpu::DotBF16Avx2,
+                          cpu::DotF32Avx2,
+                          cpu::AttendAvx2,
+                          cpu::IndexPackAvx2,
+                          cpu::IndexScoresAvx2,
+                          cpu::CollectAboveAvx2,
                           16};
 
 }  // namespace fathom::kernels

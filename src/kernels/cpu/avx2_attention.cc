@@ -24,8 +24,7 @@ int64_t CollectAboveAvx2(const float* scores, int64_t n, float bound, int32_t* o
   for (; i + 32 <= n; i += 32) {
     uint32_t above = 0;
     for (int v = 0; v < 4; ++v) {
-      const __m256 is_above =
-          _mm256_cmp_ps(_mm256_loadu_ps(scores + i + 8 * v), limit, _CMP_GT_OQ);
+      const __m256 is_above = _mm256_cmp_ps(_mm256_loadu_ps(scores + i + 8 * v), limit, _CMP_GT_OQ);
       above |= static_cast<uint32_t>(_mm256_movemask_ps(is_above)) << (8 * v);
     }
     // Few lie above a useful bound.

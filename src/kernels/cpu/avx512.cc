@@ -6,8 +6,12 @@
 namespace fathom::kernels {
 
 // Four vectors of heads share each row value that is fetched, but two already hide the latencies.
-const PathOps kAvx512Ops = {cpu::DotBF16Avx512,   cpu::DotF32Avx512,      cpu::AttendAvx512,
-                            cpu::IndexPackAvx512, cpu::IndexScoresAvx512, cpu::CollectAboveAvx512,
+const PathOps kAvx512Ops = {cpu::DotBF16Avx512,
+                            cpu::DotF32Avx512,
+                            cpu::AttendAvx512,
+                            cpu::IndexPackAvx512,
+                            cpu::IndexScoresAvx512,
+                            cpu::CollectAboveAvx512,
                             32};
 
 }  // namespace fathom::kernels

@@ -1,5 +1,5 @@
-// Attention and the float32 product of the AVX-512 path: the shared templates, in official mode with
-// the inner loops of bf16_loops.h. Pure mode uses the float loops.
+// Attention and the float32 product of the AVX-512 path: the shared templates, in official mode
+// with the inner loops of bf16_loops.h. Pure mode uses the float loops.
 #include "kernels/cpu/avx512.h"
 
 #if defined(__x86_64__)

@@ -1,14 +1,14 @@
 // Index scores and the collection of candidates of the AVX-512 path.
 //
-// FP4 queries and keys are multiplied as integers, four products an instruction (vpdpbusd), with the
-// result of the BF16 chain that defines the score. A value is c * 2^(s - 127), 2 c an integer of at
-// most 12. With m the smallest scale of a row and every other at most 8 times as large, the row is
-// integers 2 c * 2^(s - m) of at most 96, times 2^(m - 127 - 1). Then every product of the chain,
-// and with it every partial sum, is a multiple of one power of two, and at most 128 * 96 * 96 < 2^24
-// of it: float32 holds each exactly, no step of the chain rounds, and the order does not matter.
-// Scales and weights between 2^-30 and 2^30 keep everything among the normal numbers; within these,
-// roundings commute with powers of two, so that the query's scale can join the weights and the
-// key's the sum. Rows that spread further go through the chain itself.
+// FP4 queries and keys are multiplied as integers, four products an instruction (vpdpbusd), with
+// the result of the BF16 chain that defines the score. A value is c * 2^(s - 127), 2 c an integer
+// of at most 12. With m the smallest scale of a row and every other at most 8 times as large, the
+// row is integers 2 c * 2^(s - m) of at most 96, times 2^(m - 127 - 1). Then every product of the
+// chain, and with it every partial sum, is a multiple of one power of two, and at most 128 * 96 *
+// 96 < 2^24 of it: float32 holds each exactly, no step of the chain rounds, and the order does not
+// matter. Scales and weights between 2^-30 and 2^30 keep everything among the normal numbers;
+// within these, roundings commute with powers of two, so that the query's scale can join the
+// weights and the key's the sum. Rows that spread further go through the chain itself.
 #include "kernels/cpu/avx512.h"
 
 #if defined(__x86_64__)
@@ -20,12 +20,13 @@
 namespace fathom::kernels::cpu {
 namespace {
 
-constexpr int64_t kDim = 128;           // values of a row: 64 bytes of codes, 4 scales
-constexpr int64_t kDwords = kDim / 4;   // four values each, even channels first, then the odd ones
-constexpr int64_t kPassKeys = 48;       // keys decoded together
-constexpr int64_t kGroupHeads = 32;     // heads of two vectors
+constexpr int64_t kDim = 128;          // values of a row: 64 bytes of codes, 4 scales
+constexpr int64_t kDwords = kDim / 4;  // four values each, even channels first, then the odd ones
+constexpr int64_t kPassKeys = 48;      // keys decoded together
+constexpr int64_t kGroupHeads = 32;    // heads of two vectors
+constexpr int64_t kDotStride = 2 * kGroupHeads;
 constexpr int64_t kScaleMin = 127 - 30, kScaleMax = 127 + 30;
-constexpr int64_t kKeyBias = 96;        // makes keys unsigned, as the instruction wants one side
+constexpr int64_t kKeyBias = 96;  // makes keys unsigned, as the instruction wants one side
 
 bool IsInteger(const RowLayout& layout, bool round) {
   return round && layout.format == RowFormat::kIndex && layout.dim == kDim;
@@ -72,14 +73,13 @@ alignas(64) constexpr CodeTable kKeyTable = MakeCodeTable(kKeyBias);
 // A query as index_scores reads it. Lanes as in LaneOrder.
 struct PackedQuery {
   int32_t* is_integer;
-  int32_t* values;   // [kDwords, heads]
-  int32_t* start;    // [heads]: what takes the keys' bias back
-  float* weights;    // [heads], the scale of the head's values included
+  int32_t* values;  // [kDwords, heads]
+  int32_t* start;   // [heads]: what takes the keys' bias back
+  float* weights;   // [heads], the scale of the head's values included
 };
 PackedQuery CutPacked(float* packed, int64_t heads) {
   int32_t* p = reinterpret_cast<int32_t*>(packed);
-  return {p, p + kLanes, p + kLanes + kDwords * heads,
-          packed + kLanes + (kDwords + 1) * heads};
+  return {p, p + kLanes, p + kLanes + kDwords * heads, packed + kLanes + (kDwords + 1) * heads};
 }
 
 // The scales of a row, a byte each, against their smallest.
@@ -103,16 +103,15 @@ RowScales ScalesOf(const std::byte* row) {
 
 // The even and the odd values of a row as integers.
 void DecodeInteger(const std::byte* row, uint32_t spread, __m512i table, void* out) {
-  const __m512i block = _mm512_set_epi32(
-      0x03030303, 0x03030303, 0x03030303, 0x03030303, 0x02020202, 0x02020202, 0x02020202,
-      0x02020202, 0x01010101, 0x01010101, 0x01010101, 0x01010101, 0, 0, 0, 0);
+  const __m512i block = _mm512_set_epi32(0x03030303, 0x03030303, 0x03030303, 0x03030303, 0x02020202,
+                                         0x02020202, 0x02020202, 0x02020202, 0x01010101, 0x01010101,
+                                         0x01010101, 0x01010101, 0, 0, 0, 0);
   const __m512i shift = _mm512_shuffle_epi8(_mm512_set1_epi32(static_cast<int>(spread)), block);
   const __m512i nibble = _mm512_set1_epi8(15);
   const __m512i codes = _mm512_loadu_si512(row);
   constexpr int kAndOr = 0xea;  // (a & b) | c
   const __m512i even = _mm512_ternarylogic_epi32(codes, nibble, shift, kAndOr);
-  const __m512i odd =
-      _mm512_ternarylogic_epi32(_mm512_srli_epi16(codes, 4), nibble, shift, kAndOr);
+  const __m512i odd = _mm512_ternarylogic_epi32(_mm512_srli_epi16(codes, 4), nibble, shift, kAndOr);
   _mm512_storeu_si512(out, _mm512_permutexvar_epi8(even, table));
   _mm512_storeu_si512(static_cast<std::byte*>(out) + 64, _mm512_permutexvar_epi8(odd, table));
 }
@@ -180,8 +179,8 @@ struct KeyBlock {
   }
 };
 
-// Dots rounded, cut off at zero, weighted and rounded again: the terms of 32 heads as two vectors in
-// the order of the heads.
+// Dots rounded, cut off at zero, weighted and rounded again: the terms of 32 heads as two vectors
+// in the order of the heads.
 struct Terms {
   __m512 first, second;
 };
@@ -195,23 +194,25 @@ Terms Weigh(__m512i dots0, __m512i dots1, __m512 weights0, __m512 weights1) {
   const __m512i zero = _mm512_setzero_si512();
   const __m512i dots = RoundPair(_mm512_cvtepi32_ps(_mm512_max_epi32(dots0, zero)),
                                  _mm512_cvtepi32_ps(_mm512_max_epi32(dots1, zero)));
-  const __m512i terms = RoundPair(_mm512_mul_ps(EvenWords(dots), weights0),
-                                  _mm512_mul_ps(OddWords(dots), weights1));
+  const __m512i terms =
+      RoundPair(_mm512_mul_ps(EvenWords(dots), weights0), _mm512_mul_ps(OddWords(dots), weights1));
   return {EvenWords(terms), OddWords(terms)};
 }
 
-// sums [kKeys][kLanes] += the terms of kGroups groups of heads, from head `first` on; the first
-// ones start from zero.
-template <int kKeys, int kGroups>
-void ScoreKeys(const PackedQuery& query, int64_t heads, int64_t first, const int32_t* keys,
-               float* sums) {
-  constexpr int kVecs = 2 * kGroups;
-  __m512i dot[kKeys][kVecs];
+// As the instruction sees them. g++ 12 keeps an array of __m512i, which is of another element type,
+// in memory.
+using Ints = int32_t __attribute__((vector_size(64)));
+
+// dots [kKeys, kDotStride] of some keys with kVecs vectors of heads.
+template <int kKeys, int kVecs>
+void DotKeys(const PackedQuery& query, int64_t heads, int64_t first, const int32_t* keys,
+             int32_t* dots) {
+  Ints dot[kKeys][kVecs];
 #pragma GCC unroll 12
   for (int j = 0; j < kKeys; ++j) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v)
-      dot[j][v] = _mm512_load_si512(query.start + first + v * kLanes);
+      dot[j][v] = (Ints)_mm512_load_si512(query.start + first + v * kLanes);
   }
   const int32_t* values = query.values + first;
   for (int64_t d = 0; d < kDwords; ++d, values += heads) {
@@ -222,17 +223,34 @@ void ScoreKeys(const PackedQuery& query, int64_t heads, int64_t first, const int
     for (int j = 0; j < kKeys; ++j) {
       const __m512i key = _mm512_set1_epi32(keys[j * kDwords + d]);
 #pragma GCC unroll 4
-      for (int v = 0; v < kVecs; ++v) dot[j][v] = _mm512_dpbusd_epi32(dot[j][v], key, q[v]);
+      for (int v = 0; v < kVecs; ++v)
+        dot[j][v] = (Ints)_mm512_dpbusd_epi32((__m512i)dot[j][v], key, q[v]);
     }
   }
 #pragma GCC unroll 12
   for (int j = 0; j < kKeys; ++j) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVecs; ++v)
+      _mm512_store_si512(dots + j * kDotStride + v * kLanes, (__m512i)dot[j][v]);
+  }
+}
+
+// sums [n][kLanes] += the terms of kGroups groups of heads, from head `first` on, whose dots stand
+// kDotStride apart; the first ones start from zero.
+template <int kGroups>
+void AddTerms(const PackedQuery& query, int64_t first, const int32_t* dots, int64_t n,
+              float* sums) {
+  const float* w = query.weights + first;
+  __m512 weights[2 * kGroups];
+#pragma GCC unroll 4
+  for (int v = 0; v < 2 * kGroups; ++v) weights[v] = _mm512_load_ps(w + v * kLanes);
+  for (int64_t j = 0; j < n; ++j, dots += kDotStride) {
     __m512 sum = first == 0 ? _mm512_setzero_ps() : _mm512_load_ps(sums + j * kLanes);
 #pragma GCC unroll 2
     for (int g = 0; g < kGroups; ++g) {
-      const float* weights = query.weights + first + g * kGroupHeads;
-      const Terms terms = Weigh(dot[j][2 * g], dot[j][2 * g + 1], _mm512_load_ps(weights),
-                                _mm512_load_ps(weights + kLanes));
+      const Terms terms = Weigh(_mm512_load_si512(dots + g * kGroupHeads),
+                                _mm512_load_si512(dots + g * kGroupHeads + kLanes), weights[2 * g],
+                                weights[2 * g + 1]);
       sum = _mm512_add_ps(_mm512_add_ps(sum, terms.first), terms.second);
     }
     _mm512_store_ps(sums + j * kLanes, sum);
@@ -244,7 +262,7 @@ __m512 FoldEach(const float* sums) {
   __m512 r[16];
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) r[i] = _mm512_load_ps(sums + i * kLanes);
-  // Each step adds the upper to the lower half of what is left of two vectors, and joins the two.
+    // Each step adds the upper to the lower half of what is left of two vectors, and joins the two.
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i)
     r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 8], 0x44),
@@ -266,14 +284,17 @@ __m512 FoldEach(const float* sums) {
 void ScoreInteger(const PackedQuery& query, int64_t heads, const KeyBlock& keys, int64_t n,
                   float* scores) {
   alignas(64) float sums[kPassKeys][kLanes] = {};
-  constexpr int64_t kBothGroups = 2 * kGroupHeads;
+  alignas(64) int32_t dots[kPassKeys][kDotStride];
   int64_t first = 0;
-  for (; first + kBothGroups <= heads; first += kBothGroups)
-    for (int64_t j = 0; j < n; j += 6)
-      ScoreKeys<6, 2>(query, heads, first, keys.values[j], sums[j]);
-  if (first < heads)
+  for (; first + 2 * kGroupHeads <= heads; first += 2 * kGroupHeads) {
+    for (int64_t j = 0; j < n; j += 6) DotKeys<6, 4>(query, heads, first, keys.values[j], dots[j]);
+    AddTerms<2>(query, first, dots[0], n, sums[0]);
+  }
+  if (first < heads) {
     for (int64_t j = 0; j < n; j += 12)
-      ScoreKeys<12, 1>(query, heads, first, keys.values[j], sums[j]);
+      DotKeys<12, 2>(query, heads, first, keys.values[j], dots[j]);
+    AddTerms<1>(query, first, dots[0], n, sums[0]);
+  }
   for (int64_t j = 0; j < n; j += kLanes) {
     const __m512 sum = Vec512::RoundToBF16(FoldEach(sums[j]));
     Vec512::Store(scores + j, _mm512_mul_ps(sum, _mm512_load_ps(keys.scale + j)),

@@ -1,6 +1,7 @@
-// The inner loops of attention.h for official mode on AVX-512: all operands are BF16 values, and two
-// of them travel in one 32-bit lane through vdpbf16ps. FP8 rows become BF16 by exponent arithmetic,
-// without a detour over float32. Everything here is private to the file that includes it.
+// The inner loops of attention.h for official mode on AVX-512: all operands are BF16 values, and
+// two of them travel in one 32-bit lane through vdpbf16ps. FP8 rows become BF16 by exponent
+// arithmetic, without a detour over float32. Everything here is private to the file that includes
+// it.
 #pragma once
 
 #include <immintrin.h>
@@ -53,7 +54,7 @@ struct Bf16Loops {
 
   // A block's rows in pairs along the channels, and room for pairs of rows.
   struct Rows {
-    uint32_t* pairs;   // [n, stride]
+    uint32_t* pairs;  // [n, stride]
     int64_t stride;
     uint32_t* values;  // [ceil(width / 32), kAttentionBlock / 2, 32]
   };
@@ -197,11 +198,13 @@ struct Bf16Loops {
       const __m512i exponent = _mm512_set1_epi16(static_cast<int16_t>((scale - 127) * 128));
       __m512i first = _mm512_unpacklo_epi8(low, high), second = _mm512_unpackhi_epi8(low, high);
       // Zeros stay zeros.
-      first = _mm512_mask_add_epi16(first, _mm512_test_epi16_mask(first, magnitude), first, exponent);
-      second =
-          _mm512_mask_add_epi16(second, _mm512_test_epi16_mask(second, magnitude), second, exponent);
+      first =
+          _mm512_mask_add_epi16(first, _mm512_test_epi16_mask(first, magnitude), first, exponent);
+      second = _mm512_mask_add_epi16(second, _mm512_test_epi16_mask(second, magnitude), second,
+                                     exponent);
       _mm512_mask_storeu_epi16(words, static_cast<__mmask32>(present), first);
-      if (n > 32) _mm512_mask_storeu_epi16(words + 32, static_cast<__mmask32>(present >> 32), second);
+      if (n > 32)
+        _mm512_mask_storeu_epi16(words + 32, static_cast<__mmask32>(present >> 32), second);
     }
     words = reinterpret_cast<uint16_t*>(out) + codes;
     const uint16_t* rotary = reinterpret_cast<const uint16_t*>(row + codes);
@@ -269,7 +272,8 @@ struct Bf16Loops {
   // Row values in pairs of rows, tile by tile of 32 channels, so that a tile of all rows is one
   // stretch of memory. An odd last row is paired with itself at probability zero.
   static void PairRows(const Rows& rows, int64_t n, int64_t dim) {
-    const __m512i low = _mm512_load_si512(kPairWords.low), high = _mm512_load_si512(kPairWords.high);
+    const __m512i low = _mm512_load_si512(kPairWords.low),
+                  high = _mm512_load_si512(kPairWords.high);
     for (int64_t j = 0; j < n; j += 2) {
       const uint32_t* even = rows.pairs + j * rows.stride;
       const uint32_t* odd = rows.pairs + Smaller(j + 1, n - 1) * rows.stride;

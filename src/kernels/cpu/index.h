@@ -1,5 +1,5 @@
-// Index scores over vectors of 16 lanes, shared by the instruction sets: K and its inner loops as in
-// attention.h, a score has lane = head. The order of addition is that of indexer.h.
+// Index scores over vectors of 16 lanes, shared by the instruction sets: K and its inner loops as
+// in attention.h, a score has lane = head. The order of addition is that of indexer.h.
 #pragma once
 
 #include <cstdint>
