@@ -208,7 +208,7 @@ template <int kKeys, int kVecs>
 void DotKeys(const PackedQuery& query, int64_t heads, int64_t first, const int32_t* keys,
              int32_t* dots) {
   Ints dot[kKeys][kVecs];
-#pragma GCC unroll 12
+#pragma GCC unroll 24
   for (int j = 0; j < kKeys; ++j) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v)
@@ -219,7 +219,7 @@ void DotKeys(const PackedQuery& query, int64_t heads, int64_t first, const int32
     __m512i q[kVecs];
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v) q[v] = _mm512_load_si512(values + v * kLanes);
-#pragma GCC unroll 12
+#pragma GCC unroll 24
     for (int j = 0; j < kKeys; ++j) {
       const __m512i key = _mm512_set1_epi32(keys[j * kDwords + d]);
 #pragma GCC unroll 4
@@ -227,7 +227,7 @@ void DotKeys(const PackedQuery& query, int64_t heads, int64_t first, const int32
         dot[j][v] = (Ints)_mm512_dpbusd_epi32((__m512i)dot[j][v], key, q[v]);
     }
   }
-#pragma GCC unroll 12
+#pragma GCC unroll 24
   for (int j = 0; j < kKeys; ++j) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVecs; ++v)
@@ -281,18 +281,25 @@ __m512 FoldEach(const float* sums) {
   return _mm512_permutexvar_ps(order, r[0]);
 }
 
-void ScoreInteger(const PackedQuery& query, int64_t heads, const KeyBlock& keys, int64_t n,
+void ScoreInteger(const PackedQuery& query, int64_t heads_used, const KeyBlock& keys, int64_t n,
                   float* scores) {
+  const int64_t heads = PadToGroups(heads_used);
   alignas(64) float sums[kPassKeys][kLanes] = {};
-  alignas(64) int32_t dots[kPassKeys][kDotStride];
+  alignas(64) int32_t dots[kPassKeys][kDotStride] = {};
   int64_t first = 0;
   for (; first + 2 * kGroupHeads <= heads; first += 2 * kGroupHeads) {
     for (int64_t j = 0; j < n; j += 6) DotKeys<6, 4>(query, heads, first, keys.values[j], dots[j]);
     AddTerms<2>(query, first, dots[0], n, sums[0]);
   }
   if (first < heads) {
-    for (int64_t j = 0; j < n; j += 12)
-      DotKeys<12, 2>(query, heads, first, keys.values[j], dots[j]);
+    // Up to 8 heads stand in the even lanes of the first vector, and the second is all zeros.
+    if (heads_used - first <= 8) {
+      for (int64_t j = 0; j < n; j += 24)
+        DotKeys<24, 1>(query, heads, first, keys.values[j], dots[j]);
+    } else {
+      for (int64_t j = 0; j < n; j += 12)
+        DotKeys<12, 2>(query, heads, first, keys.values[j], dots[j]);
+    }
     AddTerms<1>(query, first, dots[0], n, sums[0]);
   }
   for (int64_t j = 0; j < n; j += kLanes) {
@@ -343,7 +350,7 @@ void ScoreIntegers(const IndexTask& task) {
       const PackedQuery query =
           CutPacked(const_cast<float*>(task.packed) + i * task.packed_stride, heads);
       if (keys.is_integer && *query.is_integer != 0) {
-        ScoreInteger(query, heads, keys, n,
+        ScoreInteger(query, task.heads, keys, n,
                      task.scores + i * task.scores_stride + begin - task.begin);
       } else {
         chain.Score(i, begin, n);

@@ -100,17 +100,16 @@ struct Bf16Loops {
 
   static void Score(const float* queries, int64_t heads, int64_t dim, const RowBlock& block,
                     const Rows& rows, float* scores) {
-    const ScoreBlock task{reinterpret_cast<const uint32_t*>(queries),
-                          heads,
-                          dim / 2,
-                          rows.pairs,
-                          rows.stride,
-                          scores,
-                          block};
+    const ScoreBlock task{reinterpret_cast<const uint32_t*>(queries), heads, dim / 2, rows.pairs,
+                          rows.stride, block.n, scores};
+    // Rows of the first tiles below; the next block is fetched by the end of them.
+    const int64_t tile_rows = heads >= 4 * kLanes ? 6 : heads >= 2 * kLanes ? 12 : 8;
+    Fetch fetch(block, (block.n + tile_rows - 1) / tile_rows *
+                           ((dim / 2 + kStepPairs - 1) / kStepPairs));
     int64_t h = 0;
-    for (; h + 4 * kLanes <= heads; h += 4 * kLanes) ScoreHeads<6, 4>(task, h);
-    for (; h + 2 * kLanes <= heads; h += 2 * kLanes) ScoreHeads<12, 2>(task, h);
-    for (; h < heads; h += kLanes) ScoreHeads<8, 1>(task, h);
+    for (; h + 4 * kLanes <= heads; h += 4 * kLanes) ScoreHeads<6, 4>(task, h, fetch);
+    for (; h + 2 * kLanes <= heads; h += 2 * kLanes) ScoreHeads<12, 2>(task, h, fetch);
+    for (; h < heads; h += kLanes) ScoreHeads<8, 1>(task, h, fetch);
   }
 
   static void Accumulate(const Heads& heads, int64_t dim, const RowBlock& block, const Rows& rows,
@@ -136,9 +135,12 @@ struct Bf16Loops {
     int64_t pairs;  // along the channels
     const uint32_t* rows;
     int64_t row_stride;
+    int64_t n;
     float* scores;
-    const RowBlock& block;
   };
+  // Channel pairs between two calls for memory.
+  static constexpr int64_t kStepPairs = 16;
+
   struct ValueBlock {
     const uint32_t* p;
     const uint32_t* values;
@@ -188,8 +190,7 @@ struct Bf16Loops {
       // Products of 2^-9 .. 448 with 2^(scale - 127).
       is_far |= scale < 10 || scale > 246;
       const int64_t n = Smaller(64, codes - k);
-      const __mmask64 present = n == 64 ? ~__mmask64{0} : (__mmask64{1} << n) - 1;
-      __m512i code = _mm512_maskz_loadu_epi8(present, row + k);
+      __m512i code = n == 64 ? _mm512_loadu_si512(row + k) : LoadBytes(row + k, n);
       is_nan |= _mm512_cmpeq_epi8_mask(_mm512_or_si512(code, sign), _mm512_set1_epi8(-1));
       code = _mm512_permutexvar_epi64(order, code);
       const __m512i low = _mm512_permutex2var_epi8(low0, code, low1);
@@ -200,48 +201,76 @@ struct Bf16Loops {
       // Zeros stay zeros.
       first =
           _mm512_mask_add_epi16(first, _mm512_test_epi16_mask(first, magnitude), first, exponent);
-      second = _mm512_mask_add_epi16(second, _mm512_test_epi16_mask(second, magnitude), second,
-                                     exponent);
-      _mm512_mask_storeu_epi16(words, static_cast<__mmask32>(present), first);
-      if (n > 32)
-        _mm512_mask_storeu_epi16(words + 32, static_cast<__mmask32>(present >> 32), second);
+      second =
+          _mm512_mask_add_epi16(second, _mm512_test_epi16_mask(second, magnitude), second, exponent);
+      if (n == 64) {
+        _mm512_storeu_si512(words, first);
+        _mm512_storeu_si512(words + 32, second);
+      } else {
+        StoreWords(words, first, Smaller(32, n));
+        if (n > 32) StoreWords(words + 32, second, n - 32);
+      }
     }
+    const std::byte* rotary = row + codes;
     words = reinterpret_cast<uint16_t*>(out) + codes;
-    const uint16_t* rotary = reinterpret_cast<const uint16_t*>(row + codes);
-    for (int64_t k = 0; k < layout.rotary; k += 32) {
-      const int64_t n = Smaller(32, layout.rotary - k);
-      const __mmask32 present = n == 32 ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
-      _mm512_mask_storeu_epi16(words + k, present, _mm512_maskz_loadu_epi16(present, rotary + k));
-    }
+    int64_t k = 0;
+    for (; k + 32 <= layout.rotary; k += 32)
+      _mm512_storeu_si512(words + k, _mm512_loadu_si512(rotary + 2 * k));
+    if (k < layout.rotary)
+      StoreWords(words + k, LoadBytes(rotary + 2 * k, 2 * (layout.rotary - k)),
+                 layout.rotary - k);
     return is_nan == 0 && !is_far;
   }
 
+  // The first n < 64 bytes, or n <= 32 words; masked accesses are slower than whole ones.
+  static __m512i LoadBytes(const std::byte* p, int64_t n) {
+    return _mm512_maskz_loadu_epi8((__mmask64{1} << n) - 1, p);
+  }
+  static void StoreWords(uint16_t* p, __m512i words, int64_t n) {
+    _mm512_mask_storeu_epi16(p, static_cast<__mmask32>((uint64_t{1} << n) - 1), words);
+  }
+
+  // The rows of the next block, which lie anywhere in memory, asked for line by line while this
+  // block is computed. All at once would keep the queries, which come from the second-level cache,
+  // waiting behind them.
+  class Fetch {
+   public:
+    Fetch(const RowBlock& block, int64_t steps)
+        : rows_(block.next), end_(block.next + block.next_n), bytes_(block.layout.bytes()) {
+      const int64_t lines = block.next_n * (bytes_ / kLine + 2);
+      per_step_ = (lines + steps - 1) / steps;
+    }
+    void Step() {
+      for (int64_t i = 0; i < per_step_ && rows_ != end_; ++i) {
+        _mm_prefetch(reinterpret_cast<const char*>(*rows_) + at_, _MM_HINT_T1);
+        if (at_ == bytes_ - 1) {
+          at_ = 0;
+          ++rows_;
+        } else {
+          at_ = Smaller(at_ + kLine, bytes_ - 1);
+        }
+      }
+    }
+
+   private:
+    static constexpr int64_t kLine = 64;
+    const std::byte* const* rows_;
+    const std::byte* const* end_;
+    int64_t bytes_;
+    int64_t at_ = 0;
+    int64_t per_step_;
+  };
+
   template <int kRows, int kVecs>
-  static void ScoreHeads(const ScoreBlock& task, int64_t h) {
-    const RowBlock& block = task.block;
-    const int64_t n = block.n;
+  static void ScoreHeads(const ScoreBlock& task, int64_t h, Fetch& fetch) {
     int64_t j = 0;
-    for (; j + kRows <= n; j += kRows) {
-      FetchAhead(block, j, kRows);
-      ScoreTile<kRows, kVecs>(task, h, j);
-    }
-    FetchAhead(block, j, kAttentionBlock);
-    for (; j + 4 <= n; j += 4) ScoreTile<4, kVecs>(task, h, j);
-    for (; j < n; ++j) ScoreTile<1, kVecs>(task, h, j);
-  }
-
-  // Rows of the next block lie anywhere in memory: they are asked for while this block is computed.
-  static void FetchAhead(const RowBlock& block, int64_t first, int64_t count) {
-    const int64_t bytes = block.layout.bytes();
-    for (int64_t j = first; j < Smaller(first + count, block.next_n); ++j) {
-      const char* row = reinterpret_cast<const char*>(block.next[j]);
-      for (int64_t at = 0; at < bytes; at += 64) _mm_prefetch(row + at, _MM_HINT_T1);
-      _mm_prefetch(row + bytes - 1, _MM_HINT_T1);
-    }
+    for (; j + kRows <= task.n; j += kRows) ScoreTile<kRows, kVecs>(task, h, j, fetch);
+    for (; j + 4 <= task.n; j += 4) ScoreTile<4, kVecs>(task, h, j, fetch);
+    for (; j < task.n; ++j) ScoreTile<1, kVecs>(task, h, j, fetch);
   }
 
   template <int kRows, int kVecs>
-  static void ScoreTile(const ScoreBlock& task, int64_t h, int64_t j) {
+  static void ScoreTile(const ScoreBlock& task, int64_t h, int64_t j, Fetch& fetch) {
     const uint32_t* rows = task.rows + j * task.row_stride;
     const uint32_t* queries = task.queries + h;
     __m512 sum[kRows][kVecs];
@@ -250,15 +279,19 @@ struct Bf16Loops {
 #pragma GCC unroll 4
       for (int v = 0; v < kVecs; ++v) sum[i][v] = _mm512_setzero_ps();
     }
-    for (int64_t c = 0; c < task.pairs; ++c, queries += task.heads) {
-      __m512i q[kVecs];
+    for (int64_t c0 = 0; c0 < task.pairs; c0 += kStepPairs) {
+      fetch.Step();
+      const int64_t end = Smaller(c0 + kStepPairs, task.pairs);
+      for (int64_t c = c0; c < end; ++c, queries += task.heads) {
+        __m512i q[kVecs];
 #pragma GCC unroll 4
-      for (int v = 0; v < kVecs; ++v) q[v] = _mm512_load_si512(queries + v * kLanes);
+        for (int v = 0; v < kVecs; ++v) q[v] = _mm512_load_si512(queries + v * kLanes);
 #pragma GCC unroll 12
-      for (int i = 0; i < kRows; ++i) {
-        const __m512i row = _mm512_set1_epi32(static_cast<int>(rows[i * task.row_stride + c]));
+        for (int i = 0; i < kRows; ++i) {
+          const __m512i row = _mm512_set1_epi32(static_cast<int>(rows[i * task.row_stride + c]));
 #pragma GCC unroll 4
-        for (int v = 0; v < kVecs; ++v) sum[i][v] = DotPair(sum[i][v], q[v], row);
+          for (int v = 0; v < kVecs; ++v) sum[i][v] = DotPair(sum[i][v], q[v], row);
+        }
       }
     }
 #pragma GCC unroll 12
