@@ -25,7 +25,7 @@ constexpr int64_t Pad(int64_t n) { return (n + 15) / 16 * 16; }
 int64_t AttentionScratchFloats(int64_t heads, int64_t head_dim) {
   const int64_t width = Pad(head_dim);
   const int64_t bf16 =
-      kAttentionBlock * (Pad(head_dim / 2) + 16) + kAttentionBlock / 2 * (width + 16);
+      kAttentionBlock * (Pad(head_dim / 2) + 16) + (width / 32 + 1) * (kAttentionBlock * 16 + 16);
   return Pad(heads) * (2 * width + kAttentionBlock + 3) + std::max(kAttentionBlock * width, bf16) +
          16;
 }

@@ -56,7 +56,7 @@ struct Bf16Loops {
   struct Rows {
     uint32_t* pairs;  // [n, stride]
     int64_t stride;
-    uint32_t* values;  // [ceil(width / 32), kAttentionBlock / 2, 32]
+    uint32_t* values;  // [ceil(width / 32), kTileWords]
   };
 
   // queries [dim / 2, heads] in pairs along the channels.
@@ -138,6 +138,9 @@ struct Bf16Loops {
     int64_t n;
     float* scores;
   };
+  // A tile of pairs of rows, 32 channels of each, and one vector more, so that tiles do not meet in
+  // the same cache sets.
+  static constexpr int64_t kTileWords = kAttentionBlock / 2 * 32 + kLanes;
   // Channel pairs between two calls for memory.
   static constexpr int64_t kStepPairs = 16;
 
@@ -230,34 +233,28 @@ struct Bf16Loops {
     _mm512_mask_storeu_epi16(p, static_cast<__mmask32>((uint64_t{1} << n) - 1), words);
   }
 
-  // The rows of the next block, which lie anywhere in memory, asked for line by line while this
+  // The rows of the next block, which lie anywhere in memory, asked for a few at a time while this
   // block is computed. All at once would keep the queries, which come from the second-level cache,
   // waiting behind them.
   class Fetch {
    public:
     Fetch(const RowBlock& block, int64_t steps)
-        : rows_(block.next), end_(block.next + block.next_n), bytes_(block.layout.bytes()) {
-      const int64_t lines = block.next_n * (bytes_ / kLine + 2);
-      per_step_ = (lines + steps - 1) / steps;
-    }
+        : rows_(block.next),
+          end_(block.next + block.next_n),
+          bytes_(block.layout.bytes()),
+          per_step_((block.next_n + steps - 1) / steps) {}
     void Step() {
       for (int64_t i = 0; i < per_step_ && rows_ != end_; ++i) {
-        _mm_prefetch(reinterpret_cast<const char*>(*rows_) + at_, _MM_HINT_T1);
-        if (at_ == bytes_ - 1) {
-          at_ = 0;
-          ++rows_;
-        } else {
-          at_ = Smaller(at_ + kLine, bytes_ - 1);
-        }
+        const char* row = reinterpret_cast<const char*>(*rows_++);
+        for (int64_t at = 0; at < bytes_; at += 64) _mm_prefetch(row + at, _MM_HINT_T1);
+        _mm_prefetch(row + bytes_ - 1, _MM_HINT_T1);
       }
     }
 
    private:
-    static constexpr int64_t kLine = 64;
     const std::byte* const* rows_;
     const std::byte* const* end_;
     int64_t bytes_;
-    int64_t at_ = 0;
     int64_t per_step_;
   };
 
@@ -311,7 +308,7 @@ struct Bf16Loops {
       const uint32_t* even = rows.pairs + j * rows.stride;
       const uint32_t* odd = rows.pairs + Smaller(j + 1, n - 1) * rows.stride;
       uint32_t* out = rows.values + j / 2 * 32;
-      for (int64_t c = 0; c < dim; c += 32, out += kAttentionBlock / 2 * 32) {
+      for (int64_t c = 0; c < dim; c += 32, out += kTileWords) {
         const __m512i a = _mm512_loadu_si512(even + c / 2), b = _mm512_loadu_si512(odd + c / 2);
         _mm512_store_si512(out, _mm512_permutex2var_epi16(a, low, b));
         _mm512_store_si512(out + kLanes, _mm512_permutex2var_epi16(a, high, b));
@@ -329,7 +326,7 @@ struct Bf16Loops {
   template <int kHeads, int kVecs>
   static void ValueTile(const ValueBlock& task, int64_t h, int64_t c) {
     const Heads& heads = task.heads;
-    const uint32_t* values = task.values + c * (kAttentionBlock / 2);
+    const uint32_t* values = task.values + c / 32 * kTileWords + c % 32;
     const uint32_t* p = task.p + h;
     __m512 sum[kHeads][kVecs];
 #pragma GCC unroll 8
