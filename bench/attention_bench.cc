@@ -8,6 +8,7 @@
 
 #include "bench/peaks.h"
 #include "kernels/sparse_attention.h"
+#include "tensor/buffer.h"
 
 namespace fathom {
 namespace {
@@ -26,7 +27,8 @@ void Attention(benchmark::State& state) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   // A few thousand different rows, repeated.
-  std::vector<std::byte> cache(static_cast<size_t>(cached * layout.bytes()));
+  tensor::RawBuffer cache(cached * layout.bytes());
+  cache.UseLargePages();
   std::vector<float> row(kDim);
   for (int64_t i = 0; i < cached; ++i) {
     std::byte* out = cache.data() + i * layout.bytes();

@@ -21,8 +21,8 @@ enum class RowFormat : uint8_t {
   kF32,     // dim floats: pure mode, and rows that no rounding has touched
   kLatent,  // dim - rotary E4M3 codes, rotary BF16 values, an E8M0 scale for each 64 codes, zeros
             // up to a multiple of 8 bytes: 584 for 512 values of which 64 are rotary
-  kIndex,  // E2M1 codes, two to a byte, low nibble first, then an E8M0 scale for each 32: 68 for
-           // 128 values
+  kIndex,   // E2M1 codes, two to a byte, low nibble first, then an E8M0 scale for each 32: 68 for
+            // 128 values
 };
 
 // How rows of `dim` values, an even number, lie in memory.

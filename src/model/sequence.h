@@ -42,7 +42,9 @@ class RowStore {
  public:
   RowStore() = default;
   RowStore(int64_t count, const kernels::RowLayout& layout)
-      : layout_(layout), memory_(count * layout.bytes()) {}
+      : layout_(layout), memory_(count * layout.bytes()) {
+    memory_.UseLargePages();
+  }
 
   kernels::CacheRows rows() const { return {memory_.data(), layout_}; }
   kernels::MutableCacheRows mutable_rows() { return {memory_.data(), layout_}; }

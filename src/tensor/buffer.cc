@@ -28,6 +28,14 @@ RawBuffer::~RawBuffer() {
   if (data_ != nullptr) ::munmap(data_, static_cast<size_t>(bytes_));
 }
 
+void RawBuffer::UseLargePages() {
+  // Past this much, the last large page is a small part of what is in use.
+  constexpr int64_t kSmallPages = int64_t{8} << 20;
+  if (bytes_ <= kSmallPages) return;
+  // Best effort: without it everything works, with more address translations.
+  (void)::madvise(data_ + kSmallPages, static_cast<size_t>(bytes_ - kSmallPages), MADV_HUGEPAGE);
+}
+
 void RawBuffer::Clear() {
   if (data_ != nullptr) ::madvise(data_, static_cast<size_t>(bytes_), MADV_DONTNEED);
 }

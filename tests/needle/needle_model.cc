@@ -36,15 +36,18 @@ NeedleModel::Matrix& NeedleModel::NewMatrix(int64_t rows, int64_t cols) {
 }
 
 tensor::QuantView NeedleModel::View(const Matrix& matrix) {
-  return {tensor::Format::kBF16, reinterpret_cast<const std::byte*>(matrix.bits.data()), nullptr,
-          matrix.rows, matrix.cols, 0};
+  return {tensor::Format::kBF16,
+          reinterpret_cast<const std::byte*>(matrix.bits.data()),
+          nullptr,
+          matrix.rows,
+          matrix.cols,
+          0};
 }
 
 // Streams that are read alike and mixed little, whatever they hold.
 model::HyperConnectionWeights NeedleModel::PlainStreams(int64_t outputs) {
   const int64_t cols = config_.hc_mult * config_.hidden_size;
-  const std::vector<float>& zeros =
-      floats_.emplace_back(static_cast<size_t>(outputs * cols), 0.0f);
+  const std::vector<float>& zeros = floats_.emplace_back(static_cast<size_t>(outputs * cols), 0.0f);
   return {{tensor::Format::kF32, reinterpret_cast<const std::byte*>(zeros.data()), nullptr, outputs,
            cols, 0},
           std::vector<float>(static_cast<size_t>(outputs), 0.0f),
@@ -76,7 +79,8 @@ model::IndexerWeights NeedleModel::Indexer() {
   }
   for (int64_t h = 0; h < heads; ++h)
     for (int64_t i = 0; i < kHayChannels; ++i) weights_proj.Set(h, i, 0.125f);
-  return {View(wq_b), View(weights_proj),
+  return {View(wq_b),
+          View(weights_proj),
           {View(wkv), View(wgate), std::vector<float>(static_cast<size_t>(8 * dim), 0.0f),
            std::vector<float>(static_cast<size_t>(dim), 1.0f)}};
 }

@@ -292,8 +292,8 @@ void ScoreInteger(const PackedQuery& query, int64_t heads_used, const KeyBlock& 
     AddTerms<2>(query, first, dots[0], n, sums[0]);
   }
   if (first < heads) {
-    // Up to 8 heads stand in the even lanes of the first vector, and the second is all zeros.
-    if (heads_used - first <= 8) {
+    // Up to 4 heads stand in the first vector alone; the second stays zero.
+    if (heads <= kGroupHeads && heads_used <= 4) {
       for (int64_t j = 0; j < n; j += 24)
         DotKeys<24, 1>(query, heads, first, keys.values[j], dots[j]);
     } else {

@@ -100,12 +100,17 @@ struct Bf16Loops {
 
   static void Score(const float* queries, int64_t heads, int64_t dim, const RowBlock& block,
                     const Rows& rows, float* scores) {
-    const ScoreBlock task{reinterpret_cast<const uint32_t*>(queries), heads, dim / 2, rows.pairs,
-                          rows.stride, block.n, scores};
+    const ScoreBlock task{reinterpret_cast<const uint32_t*>(queries),
+                          heads,
+                          dim / 2,
+                          rows.pairs,
+                          rows.stride,
+                          block.n,
+                          scores};
     // Rows of the first tiles below; the next block is fetched by the end of them.
     const int64_t tile_rows = heads >= 4 * kLanes ? 6 : heads >= 2 * kLanes ? 12 : 8;
-    Fetch fetch(block, (block.n + tile_rows - 1) / tile_rows *
-                           ((dim / 2 + kStepPairs - 1) / kStepPairs));
+    Fetch fetch(block,
+                (block.n + tile_rows - 1) / tile_rows * ((dim / 2 + kStepPairs - 1) / kStepPairs));
     int64_t h = 0;
     for (; h + 4 * kLanes <= heads; h += 4 * kLanes) ScoreHeads<6, 4>(task, h, fetch);
     for (; h + 2 * kLanes <= heads; h += 2 * kLanes) ScoreHeads<12, 2>(task, h, fetch);
@@ -204,8 +209,8 @@ struct Bf16Loops {
       // Zeros stay zeros.
       first =
           _mm512_mask_add_epi16(first, _mm512_test_epi16_mask(first, magnitude), first, exponent);
-      second =
-          _mm512_mask_add_epi16(second, _mm512_test_epi16_mask(second, magnitude), second, exponent);
+      second = _mm512_mask_add_epi16(second, _mm512_test_epi16_mask(second, magnitude), second,
+                                     exponent);
       if (n == 64) {
         _mm512_storeu_si512(words, first);
         _mm512_storeu_si512(words + 32, second);
@@ -220,8 +225,7 @@ struct Bf16Loops {
     for (; k + 32 <= layout.rotary; k += 32)
       _mm512_storeu_si512(words + k, _mm512_loadu_si512(rotary + 2 * k));
     if (k < layout.rotary)
-      StoreWords(words + k, LoadBytes(rotary + 2 * k, 2 * (layout.rotary - k)),
-                 layout.rotary - k);
+      StoreWords(words + k, LoadBytes(rotary + 2 * k, 2 * (layout.rotary - k)), layout.rotary - k);
     return is_nan == 0 && !is_far;
   }
 
