@@ -45,7 +45,9 @@ Path BestPath() {
 
 std::byte* Workspace::GetBytes(Slot slot, int64_t bytes) {
   tensor::RawBuffer& buffer = buffers_[slot];
-  if (buffer.bytes() < bytes) buffer = tensor::RawBuffer(bytes);
+  // Twice as much as before: what grows with the context, a little with every pass, is then mapped
+  // anew a few times only, and untouched pages cost nothing.
+  if (buffer.bytes() < bytes) buffer = tensor::RawBuffer(std::max(bytes, 2 * buffer.bytes()));
   return buffer.data();
 }
 

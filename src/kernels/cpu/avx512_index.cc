@@ -284,8 +284,8 @@ __m512 FoldEach(const float* sums) {
 void ScoreInteger(const PackedQuery& query, int64_t heads_used, const KeyBlock& keys, int64_t n,
                   float* scores) {
   const int64_t heads = PadToGroups(heads_used);
-  alignas(64) float sums[kPassKeys][kLanes] = {};
-  alignas(64) int32_t dots[kPassKeys][kDotStride] = {};
+  alignas(64) float sums[kPassKeys][kLanes];
+  alignas(64) int32_t dots[kPassKeys][kDotStride];
   int64_t first = 0;
   for (; first + 2 * kGroupHeads <= heads; first += 2 * kGroupHeads) {
     for (int64_t j = 0; j < n; j += 6) DotKeys<6, 4>(query, heads, first, keys.values[j], dots[j]);
@@ -293,7 +293,8 @@ void ScoreInteger(const PackedQuery& query, int64_t heads_used, const KeyBlock& 
   }
   if (first < heads) {
     // Up to 4 heads stand in the first vector alone; the second stays zero.
-    if (heads <= kGroupHeads && heads_used <= 4) {
+    if (heads_used <= 4) {
+      for (int64_t j = 0; j < n; ++j) _mm512_store_si512(dots[j] + kLanes, _mm512_setzero_si512());
       for (int64_t j = 0; j < n; j += 24)
         DotKeys<24, 1>(query, heads, first, keys.values[j], dots[j]);
     } else {
@@ -302,6 +303,7 @@ void ScoreInteger(const PackedQuery& query, int64_t heads_used, const KeyBlock& 
     }
     AddTerms<1>(query, first, dots[0], n, sums[0]);
   }
+  for (int64_t j = n; j % kLanes != 0; ++j) _mm512_store_ps(sums[j], _mm512_setzero_ps());
   for (int64_t j = 0; j < n; j += kLanes) {
     const __m512 sum = Vec512::RoundToBF16(FoldEach(sums[j]));
     Vec512::Store(scores + j, _mm512_mul_ps(sum, _mm512_load_ps(keys.scale + j)),
