@@ -6,6 +6,7 @@
 
 #include "kernels/pack.h"
 #include "kernels/paths.h"
+#include "kernels/trace.h"
 #include "numerics/functions.h"
 
 namespace fathom::kernels {
@@ -22,6 +23,13 @@ struct Plan {
   float* weight = nullptr;    // [slots]
   int64_t slots_max = 0;      // of one expert
 };
+
+// Every expert has the same shapes.
+Work WorkOf(const Plan& plan, const ExpertView& expert) {
+  const int64_t bytes = expert.w1.bytes() + expert.w2.bytes() + expert.w3.bytes();
+  return {.weight_bytes = plan.active * bytes,
+          .operations = 2 * plan.slots * 3 * expert.w1.rows * expert.w1.cols};
+}
 
 Plan MakePlan(MatrixView<const int32_t> experts_TA, MatrixView<const float> weights_TA,
               int64_t experts, const Context& ctx) {
@@ -173,6 +181,7 @@ void RunExperts(MatrixView<const float> x_TD, std::span<const ExpertView> expert
 }  // namespace
 
 void GateScores(MatrixView<float> logits_TE, const Context& ctx) {
+  const TraceSpan span(ctx.trace, Operation::kGate);
   ForRows(ctx, logits_TE.rows, logits_TE.cols * 32, [&](int64_t t) {
     for (float& value : logits_TE.row_span(t)) value = std::sqrt(numerics::Softplus(value));
   });
@@ -222,14 +231,19 @@ void RoutedExperts(MatrixView<const float> x_TD, MatrixView<const int32_t> exper
   FATHOM_CHECK_EQ(weights_TA.cols, experts_TA.cols);
   FATHOM_CHECK_EQ(y_TD.rows, x_TD.rows);
   if (x_TD.rows == 0) return;
+  TraceSpan span(ctx.trace, Operation::kRoutedExperts);
   const Plan plan = MakePlan(experts_TA, weights_TA, std::ssize(experts), ctx);
+  span.Add(WorkOf(plan, experts[0]));
   RunExperts(x_TD, experts, plan, swiglu_limit, activation, y_TD, ctx);
 }
 
 void SharedExpert(MatrixView<const float> x_TD, const ExpertView& expert, float swiglu_limit,
                   MatrixView<float> y_TD, const Context& ctx, Activation activation) {
   if (x_TD.rows == 0) return;
-  RunExperts(x_TD, {&expert, 1}, EveryToken(x_TD.rows, ctx), swiglu_limit, activation, y_TD, ctx);
+  TraceSpan span(ctx.trace, Operation::kSharedExpert);
+  const Plan plan = EveryToken(x_TD.rows, ctx);
+  span.Add(WorkOf(plan, expert));
+  RunExperts(x_TD, {&expert, 1}, plan, swiglu_limit, activation, y_TD, ctx);
 }
 
 }  // namespace fathom::kernels

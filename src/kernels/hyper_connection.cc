@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/reference/dot.h"
+#include "kernels/trace.h"
 #include "numerics/functions.h"
 
 namespace fathom::kernels {
@@ -64,6 +65,7 @@ void HyperConnectionPre(MatrixView<const float> x_TSD, const HyperConnection& hc
   FATHOM_CHECK_LE(streams, kStreamsMax);
   FATHOM_CHECK_EQ(x_TSD.cols, streams * dims);
   FATHOM_CHECK_EQ(hc.fn.rows, std::ssize(hc.base));
+  const TraceSpan span(ctx.trace, Operation::kHyperPre);
   const MatrixView<float> mixes(ctx.workspace.Get<float>(Workspace::kMixes, tokens * hc.fn.rows),
                                 tokens, hc.fn.rows);
   Linear(x_TSD, hc.fn, Activation::kF32, Output::kF32, mixes, ctx);
@@ -92,6 +94,7 @@ void HyperConnectionPost(MatrixView<const float> y_TD, MatrixView<const float> p
   const int64_t dims = y_TD.cols, streams = post_TS.cols;
   FATHOM_CHECK_LE(streams, kStreamsMax);
   FATHOM_CHECK_EQ(x_TSD.cols, streams * dims);
+  const TraceSpan span(ctx.trace, Operation::kHyperPost);
   ForRows(ctx, y_TD.rows, x_TSD.cols * streams, [&](int64_t t) {
     const float* y = y_TD.row(t);
     const float* post = post_TS.row(t);

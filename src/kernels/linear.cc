@@ -2,6 +2,7 @@
 
 #include "kernels/pack.h"
 #include "kernels/paths.h"
+#include "kernels/trace.h"
 
 namespace fathom::kernels {
 namespace {
@@ -33,6 +34,20 @@ constexpr PairOrder MakePairOrder(Format format) {
 constexpr PairOrder kNatural = MakePairOrder(Format::kBF16);
 constexpr PairOrder kFp8Order = MakePairOrder(Format::kFp8);
 constexpr PairOrder kFp4Order = MakePairOrder(Format::kFp4);
+
+Operation ProductOf(Format format) {
+  switch (format) {
+    case Format::kF32:
+      return Operation::kProductF32;
+    case Format::kBF16:
+      return Operation::kProductBF16;
+    case Format::kFp8:
+      return Operation::kProductFp8;
+    case Format::kFp4:
+      return Operation::kProductFp4;
+  }
+  return Operation::kProductF32;
+}
 
 // Bytes of weights handed out at a time: large enough for long sequential reads, small enough to
 // keep threads even. Ref: kernels.md rule 1.
@@ -67,6 +82,8 @@ void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activat
   FATHOM_CHECK_EQ(y_TO.cols, w.rows);
   FATHOM_CHECK_EQ(y_TO.rows, x_TK.rows);
   if (x_TK.rows == 0) return;
+  const TraceSpan span(ctx.trace, ProductOf(w.format),
+                       {.weight_bytes = w.bytes(), .operations = 2 * x_TK.rows * w.rows * w.cols});
   const PackedInput x = PackInput(x_TK, w.format, activation, Workspace::kPackedInput, ctx);
   const bool round = output == Output::kBF16 && ctx.mode == numerics::Mode::kOfficial;
   ParallelFor(ctx, w.rows, RowsPerChunk(w), [&](int64_t begin, int64_t end, int) {

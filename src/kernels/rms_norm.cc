@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/reference/dot.h"
+#include "kernels/trace.h"
 
 namespace fathom::kernels {
 namespace {
@@ -36,6 +37,7 @@ void RmsNorm(MatrixView<const float> x_TD, std::span<const float> weight_D, floa
   FATHOM_CHECK_EQ(x_TD.cols, std::ssize(weight_D));
   FATHOM_CHECK_EQ(y_TD.cols, x_TD.cols);
   FATHOM_CHECK_EQ(y_TD.rows, x_TD.rows);
+  const TraceSpan span(ctx.trace, Operation::kRmsNorm);
   ForRows(ctx, x_TD.rows, x_TD.cols,
           [&](int64_t t) { ScaleRow(x_TD.row_span(t), weight_D, eps, ctx.mode, y_TD.row(t)); });
 }
@@ -47,6 +49,7 @@ void NormalizeRow(std::span<float> x, std::span<const float> weight, float eps,
 
 void NormalizeHeads(MatrixView<float> x_TD, int64_t head_dim, float eps, const Context& ctx) {
   FATHOM_CHECK_EQ(x_TD.cols % head_dim, int64_t{0});
+  const TraceSpan span(ctx.trace, Operation::kNormalizeHeads);
   ForRows(ctx, x_TD.rows, x_TD.cols, [&](int64_t t) {
     for (int64_t begin = 0; begin < x_TD.cols; begin += head_dim)
       NormalizeHead(x_TD.row(t) + begin, head_dim, eps, ctx.mode);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/trace.h"
+
 namespace fathom::kernels {
 
 RopeTable::RopeTable(int64_t rotary_dims, double theta, const std::optional<Yarn>& yarn) {
@@ -57,6 +59,7 @@ void Rotate(MatrixView<float> x_TD, int64_t head_dim, MatrixView<const float> co
   FATHOM_CHECK_EQ(x_TD.cols % head_dim, int64_t{0});
   FATHOM_CHECK_LE(2 * cos_TR.cols, head_dim);
   FATHOM_CHECK_EQ(cos_TR.rows, x_TD.rows);
+  const TraceSpan span(ctx.trace, Operation::kRotate);
   ForRows(ctx, x_TD.rows, x_TD.cols / head_dim * cos_TR.cols * 4, [&](int64_t t) {
     for (int64_t begin = 0; begin < x_TD.cols; begin += head_dim)
       RotateHead({x_TD.row(t) + begin, static_cast<size_t>(head_dim)}, cos_TR.row_span(t),

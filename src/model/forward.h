@@ -104,6 +104,9 @@ class Executor {
   // Positions start at first_position, or at each sequence's length when that is negative.
   Pass BeginPass(std::span<const BatchItem> batch, int64_t first_position);
   void Block(int64_t layer, const LayerWeights& w, const Pass& pass, MatrixView<float> streams_TSD);
+  void EmbedStreams(const Pass& pass, MatrixView<float> streams_TSD);
+  void AttentionSublayer(int64_t layer, const LayerWeights& w, const Pass& pass,
+                         MatrixView<float> streams_TSD);
   void Attention(int64_t layer, const LayerWeights& w, const Pass& pass,
                  MatrixView<const float> x_TD, MatrixView<float> y_TD);
   void Compress(const CompressorWeights& w, const Pass& pass, int64_t ratio, bool is_index,
