@@ -48,6 +48,8 @@ const char* Name(Operation operation) {
       return "hyper-connections, before";
     case Operation::kHyperPost:
       return "hyper-connections, after";
+    case Operation::kMeasurement:
+      return "measurement";
   }
   return "";
 }

@@ -37,8 +37,9 @@ enum class Operation : uint8_t {
   kRoundRows,  // the cache's rounding of window rows and index queries
   kHyperPre,   // without its product (kProductF32)
   kHyperPost,
+  kMeasurement,  // what a measuring program does inside a pass, which is no part of it
 };
-inline constexpr int kOperations = 20;
+inline constexpr int kOperations = 21;
 // "FP8 products", "routed experts", ...
 const char* Name(Operation operation);
 
