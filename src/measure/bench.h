@@ -39,6 +39,12 @@ struct BenchOptions {
   std::function<void(std::string_view)> progress = {};
 };
 
+struct MachineLimits {
+  double read_bytes_s = 0;  // 0: not sampled
+  double bf16_flops = 0;
+  double f32_flops = 0;
+};
+
 // Something measured beside a limit.
 struct Against {
   double rate = 0;      // bytes or operations a second, median
@@ -57,6 +63,7 @@ struct DecodePoint {
   double ceiling_tokens_s = 0;  // of a step that takes the slower of its bytes and its operations
   double fraction_of_ceiling = 0;
   double expert_overlap = 0;  // expert networks read for each (token, expert) pair; 1: no sharing
+  MachineLimits meanwhile;    // medians of the limits that the fractions were taken against
   PassCost cost;
 };
 
@@ -73,17 +80,12 @@ struct PrefillPoint {
   Against computing;                 // the whole of each chunk against the BF16 peak
   Against layers_computing;          // the layers without the output head
   std::vector<PrefillChunk> chunks;  // in order; of several rounds the last
+  MachineLimits meanwhile;
   PassCost cost;
 };
 
-struct MachineLimits {
-  double read_bytes_s = 0;
-  double bf16_flops = 0;
-  double f32_flops = 0;
-};
-
 struct Report {
-  MachineLimits machine;
+  MachineLimits machine;  // at its best while everything was measured
   int threads = 0;
   kernels::Path path = kernels::Path::kReference;
   std::vector<DecodePoint> decode;

@@ -24,26 +24,30 @@ std::string Context(int64_t tokens) {
 
 // One row of the table of operations, for one pass.
 void AppendOperation(const OperationCost& operation, const PassCost& cost,
-                     const MachineLimits& machine, std::string& out) {
+                     const MachineLimits& limits, std::string& out) {
   const double passes = static_cast<double>(cost.passes);
   const Cost& c = operation.cost;
   const auto to = std::back_inserter(out);
   fmt::format_to(to, "    {:26} {:5.1f} % {:10.3f}", operation.name,
                  Percent(c.seconds / cost.whole.seconds), c.seconds / passes * 1e3);
   if (c.work.bytes() > 0) {
-    fmt::format_to(to, " {:9.4f} {:7.2f} {:5.1f} %", Giga(c.work.bytes()) / passes,
-                   Giga(c.bytes_s()), Percent(c.bytes_s() / machine.read_bytes_s));
+    fmt::format_to(to, " {:9.4f} {:7.2f}", Giga(c.work.bytes()) / passes, Giga(c.bytes_s()));
   } else {
-    fmt::format_to(to, " {:9} {:7} {:7}", "", "", "");
+    fmt::format_to(to, " {:9} {:7}", "", "");
+  }
+  if (c.work.bytes() > 0 && limits.read_bytes_s > 0) {
+    fmt::format_to(to, " {:5.1f} %", Percent(c.bytes_s() / limits.read_bytes_s));
+  } else {
+    fmt::format_to(to, " {:7}", "");
   }
   if (c.work.operations > 0)
     fmt::format_to(to, " {:9.1f} {:5.1f} %", Giga(c.flops()),
-                   Percent(c.flops() / machine.bf16_flops));
+                   Percent(c.flops() / limits.bf16_flops));
   while (out.ends_with(' ')) out.pop_back();
   out += '\n';
 }
 
-void AppendOperations(const PassCost& cost, const MachineLimits& machine, std::string& out) {
+void AppendOperations(const PassCost& cost, const MachineLimits& limits, std::string& out) {
   out += fmt::format("    {:26} {:>7} {:>10} {:>9} {:>7} {:>7} {:>9} {:>7}\n", "operation", "share",
                      "ms", "GB", "GB/s", "of read", "GFLOP/s", "of peak");
   std::vector<OperationCost> rows = cost.operations;
@@ -57,13 +61,13 @@ void AppendOperations(const PassCost& cost, const MachineLimits& machine, std::s
       small.calls += row.calls;
       small.cost += row.cost;
     } else {
-      AppendOperation(row, cost, machine, out);
+      AppendOperation(row, cost, limits, out);
     }
   }
-  if (small.calls > 0) AppendOperation(small, cost, machine, out);
+  if (small.calls > 0) AppendOperation(small, cost, limits, out);
 }
 
-void AppendDecode(const DecodePoint& point, const MachineLimits& machine, std::string& out) {
+void AppendDecode(const DecodePoint& point, std::string& out) {
   const double passes = static_cast<double>(point.cost.passes);
   const auto to = std::back_inserter(out);
   fmt::format_to(to,
@@ -88,10 +92,10 @@ void AppendDecode(const DecodePoint& point, const MachineLimits& machine, std::s
                    "overlap {:.3f}\n",
                    point.cost.experts_read / passes, point.cost.experts_chosen / passes,
                    point.expert_overlap);
-  AppendOperations(point.cost, machine, out);
+  AppendOperations(point.cost, point.meanwhile, out);
 }
 
-void AppendPrefill(const PrefillPoint& point, const MachineLimits& machine, std::string& out) {
+void AppendPrefill(const PrefillPoint& point, std::string& out) {
   const auto to = std::back_inserter(out);
   fmt::format_to(
       to, "\nprompt of {} in chunks of {}: {:.2f} tokens/s\n",
@@ -104,7 +108,7 @@ void AppendPrefill(const PrefillPoint& point, const MachineLimits& machine, std:
   for (const PrefillChunk& chunk : point.chunks)
     fmt::format_to(to, "  from token {:8}: {:8.3f} ms a token\n", chunk.position,
                    chunk.seconds * 1e3 / static_cast<double>(chunk.tokens));
-  AppendOperations(point.cost, machine, out);
+  AppendOperations(point.cost, point.meanwhile, out);
 }
 
 void AppendProjection(const Projection& projection, double read_bytes_s, std::string& out) {
@@ -143,12 +147,12 @@ std::string FormatReport(const Report& report, const model::Config& config) {
       config.vocab_size, report.threads, kernels::Name(report.path),
       Giga(report.machine.read_bytes_s), Giga(report.machine.bf16_flops),
       Giga(report.machine.f32_flops));
-  for (const DecodePoint& point : report.decode) AppendDecode(point, report.machine, out);
-  for (const PrefillPoint& point : report.prefill) AppendPrefill(point, report.machine, out);
+  for (const DecodePoint& point : report.decode) AppendDecode(point, out);
+  for (const PrefillPoint& point : report.prefill) AppendPrefill(point, out);
   if (const auto full = FullModelOf(config)) {
     for (const DecodePoint& point : report.decode)
       if (const auto projection = Project(*full, config, point))
-        AppendProjection(*projection, report.machine.read_bytes_s, out);
+        AppendProjection(*projection, point.meanwhile.read_bytes_s, out);
   }
   if (!report.notes.empty() || !report.is_complete) out += '\n';
   for (const std::string& note : report.notes) out += note + '\n';

@@ -155,7 +155,7 @@ DecodePoint Runner::Decode(int64_t context, int64_t batch_size) {
 // Measures steps of the batch until there are enough of them or their time is up.
 void Runner::MeasureSteps(Batch& batch, int64_t steps_max, DecodePoint& point) {
   std::vector<double> seconds, rates, fractions, layer_rates, layer_fractions, flops, of_peak;
-  std::vector<double> ceilings, of_ceiling;
+  std::vector<double> ceilings, of_ceiling, reads, peaks;
   const double tokens = static_cast<double>(point.batch);
   const auto start = Clock::now();
   int64_t at_once = 1;
@@ -171,6 +171,7 @@ void Runner::MeasureSteps(Batch& batch, int64_t steps_max, DecodePoint& point) {
     const double read = std::max(read_before, read_after);
     const double peak = std::max(peak_before, peak_after);
     read_before = read_after, peak_before = peak_after;
+    reads.push_back(read), peaks.push_back(peak);
     const double step = cost.whole.seconds / static_cast<double>(count);
     at_once = std::max<int64_t>(1, static_cast<int64_t>(kIntervalSeconds / step));
     // The slower of reading everything once and computing everything, at the limits of now.
@@ -194,6 +195,7 @@ void Runner::MeasureSteps(Batch& batch, int64_t steps_max, DecodePoint& point) {
   point.reading = {Median(rates), Median(fractions)};
   point.layers_reading = {Median(layer_rates), Median(layer_fractions)};
   point.computing = {Median(flops), Median(of_peak)};
+  point.meanwhile = {Median(reads), Median(peaks)};
   point.ceiling_tokens_s = Median(ceilings);
   point.fraction_of_ceiling = Median(of_ceiling);
   if (point.cost.experts_chosen > 0)
@@ -203,7 +205,8 @@ void Runner::MeasureSteps(Batch& batch, int64_t steps_max, DecodePoint& point) {
 PrefillPoint Runner::Prefill(int64_t prompt_tokens) {
   PrefillPoint point;
   point.chunk = std::min(options_.chunk_tokens, prompt_tokens);
-  flops_.clear(), fractions_.clear(), layer_flops_.clear(), layer_fractions_.clear();
+  peaks_.clear(), flops_.clear(), fractions_.clear(), layer_flops_.clear(),
+      layer_fractions_.clear();
   token_seconds_.clear();
   const auto start = Clock::now();
   // Three rounds if there is time: the first may have had to wait for memory.
@@ -211,6 +214,7 @@ PrefillPoint Runner::Prefill(int64_t prompt_tokens) {
     if (!MeasurePrompt(prompt_tokens, point) || SecondsSince(start) > options_.seconds) break;
   point.tokens_s = token_seconds_.empty() ? 0 : 1 / Median(token_seconds_);
   point.computing = {Median(flops_), Median(fractions_)};
+  point.meanwhile.bf16_flops = Median(peaks_);
   point.layers_computing = {Median(layer_flops_), Median(layer_fractions_)};
   return point;
 }
@@ -236,6 +240,7 @@ bool Runner::MeasurePrompt(int64_t prompt_tokens, PrefillPoint& point) {
     executor_.Forward({&item, 1}, logits_.matrix(is_last ? 1 : 0, config.vocab_size));
     const PassCost cost = CostOf(trace_, config, 1);
     tap.Sample();
+    peaks_.push_back(tap.peak());
     flops_.push_back(cost.whole.flops());
     fractions_.push_back(cost.whole.flops() / tap.peak());
     layer_flops_.push_back(cost.layers.flops());

@@ -50,7 +50,7 @@ class Runner {
   tensor::Buffer<float> logits_;  // [largest batch, V]
   uint64_t random_;
   // Of the prompt's chunks so far.
-  std::vector<double> flops_, fractions_, layer_flops_, layer_fractions_, token_seconds_;
+  std::vector<double> peaks_, flops_, fractions_, layer_flops_, layer_fractions_, token_seconds_;
 };
 
 }  // namespace fathom::measure

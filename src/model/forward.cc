@@ -235,16 +235,26 @@ void Executor::Forward(std::span<const BatchItem> batch, MatrixView<float> logit
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer)
     Block(layer, layer_weights(layer), pass, streams);
   last_streams_ = streams;
-  int64_t logit_row = 0;
+  for (const Segment& segment : pass.segments) segment.sequence->Advance(segment.count);
+  if (logits.rows == 0) return;
+  HeadLogits(WantedRows(batch, pass, logits.rows, streams), weights_.hc_head, weights_.norm,
+             logits);
+}
+
+// The streams of the rows that want logits, side by side, so that the head is read once for all.
+MatrixView<const float> Executor::WantedRows(std::span<const BatchItem> batch, const Pass& pass,
+                                             int64_t count, MatrixView<const float> streams_TSD) {
+  if (count == pass.rows) return streams_TSD;
+  const auto wanted = scratch_->mtp_streams.matrix(count, streams_TSD.cols);
+  int64_t place = 0;
   for (size_t i = 0; i < batch.size(); ++i) {
-    const Segment& segment = pass.segments[i];
-    segment.sequence->Advance(segment.count);
     if (batch[i].want == LogitRows::kNone) continue;
+    const Segment& segment = pass.segments[i];
     const int64_t rows = batch[i].want == LogitRows::kAll ? segment.count : 1;
-    HeadLogits(streams.rows_from(segment.first_row + segment.count - rows, rows), weights_.hc_head,
-               weights_.norm, logits.rows_from(logit_row, rows));
-    logit_row += rows;
+    for (int64_t row = segment.count - rows; row < segment.count; ++row)
+      std::copy_n(streams_TSD.row(segment.first_row + row), streams_TSD.cols, wanted.row(place++));
   }
+  return wanted;
 }
 
 // Ref: model.md 10.1.

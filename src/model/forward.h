@@ -122,6 +122,8 @@ class Executor {
                 FunctionRef<void(MatrixView<const float>, MatrixView<float>)> run);
   void FfnSublayer(int64_t layer, const LayerWeights& w, std::span<const TokenId> tokens,
                    MatrixView<float> streams_TSD);
+  MatrixView<const float> WantedRows(std::span<const BatchItem> batch, const Pass& pass,
+                                     int64_t count, MatrixView<const float> streams_TSD);
   void HeadLogits(MatrixView<const float> streams_RSD, const HyperConnectionWeights& hc_head,
                   const FloatVector& norm, MatrixView<float> logits);
   const LayerWeights& layer_weights(int64_t layer) const;
