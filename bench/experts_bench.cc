@@ -93,7 +93,7 @@ void Register(const char* name, void (*run)(benchmark::State&)) {
   for (const int64_t tokens : {1, 2, 4, 8, 16, 64, 512, 2048}) {
     auto* bench = benchmark::RegisterBenchmark(name, run);
     bench->ArgNames({"tokens", "threads"})->UseManualTime()->Unit(benchmark::kMicrosecond);
-    bench->MinTime(0.2);
+    bench->MinTime(tokens >= 64 ? 1.0 : 0.2);
     bench->Args({tokens, 1});
     if (threads > 1) bench->Args({tokens, threads});
   }

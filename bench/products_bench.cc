@@ -61,7 +61,7 @@ void RegisterAll() {
       auto* bench = benchmark::RegisterBenchmark(
           shape.name, [&shape](benchmark::State& state) { Product(state, shape); });
       bench->ArgNames({"rows", "threads"})->UseManualTime()->Unit(benchmark::kMicrosecond);
-      bench->MinTime(0.2);
+      bench->MinTime(rows >= 64 ? 1.0 : 0.2);
       bench->Args({rows, 1});
       if (threads > 1) bench->Args({rows, threads});
     }

@@ -160,8 +160,19 @@ TEST(Projection, AddsUpLayersByKindAndTheHeadOnce) {
   EXPECT_NEAR(projection->step_seconds, 2 * 0.001 + 21 * 0.003 + 20 * 0.002 + 0.005 + 0.0001,
               1e-12);
   EXPECT_NEAR(projection->bytes, 2 * 10 + 21 * 30 + 20 * 40 + 50, 1e-9);
+  Report report;
+  report.decode = {point, point};
+  report.decode[1].context = 65536;
+  report.decode[1].cost.kinds[1].seconds *= 2;  // 63 ms more
+  const std::string table = FormatReport(report, slice);
+  EXPECT_THAT(table, HasSubstr("  CSA layer               21 x    3.000 ms =    63.000 ms"));
+  EXPECT_THAT(table, HasSubstr("1 x 10.0000 x    0.500 ms =     5.000 ms"));
+  EXPECT_THAT(table, HasSubstr("sum 110.100 ms a token"));
+  EXPECT_THAT(table, HasSubstr("1.57 x the time of a token at context 4096"));
   point.batch = 2;
   EXPECT_FALSE(Project(*full, slice, point).has_value());
+  report.decode = {point};
+  EXPECT_THAT(FormatReport(report, slice), HasSubstr("no sum for DeepSeek-V4-Flash"));
   point.batch = 1;
   slice.num_hidden_layers = 3;  // no HCA layer
   EXPECT_FALSE(Project(*full, slice, point).has_value());

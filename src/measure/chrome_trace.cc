@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
+#include <span>
 #include <vector>
 
 #include "base/file.h"
@@ -38,15 +40,20 @@ void AppendEvent(const Event& event, std::string& out) {
 }  // namespace
 
 std::string ChromeTraceJson(const kernels::Trace& trace) {
-  std::vector<Event> events(trace.events().begin(), trace.events().end());
-  std::stable_sort(events.begin(), events.end(), [](const Event& a, const Event& b) {
-    return a.begin_ns != b.begin_ns ? a.begin_ns < b.begin_ns : a.whole_ns > b.whole_ns;
+  const std::span<const Event> events = trace.events();
+  std::vector<size_t> order(events.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  // Outer spans first: they begin no later, last no shorter, and end after what is inside.
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    if (events[a].begin_ns != events[b].begin_ns) return events[a].begin_ns < events[b].begin_ns;
+    if (events[a].whole_ns != events[b].whole_ns) return events[a].whole_ns > events[b].whole_ns;
+    return a > b;
   });
   std::string out = fmt::format(
       "{{\"displayTimeUnit\":\"ms\",\"otherData\":{{\"dropped_events\":{}}},\"traceEvents\":[\n"
       "{{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":1,\"args\":{{\"name\":\"fathom\"}}}}",
       trace.dropped_events());
-  for (const Event& event : events) AppendEvent(event, out);
+  for (const size_t i : order) AppendEvent(events[i], out);
   out += "\n]}\n";
   return out;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 
 #include "measure/projection.h"
 
@@ -51,8 +52,9 @@ void AppendOperations(const PassCost& cost, const MachineLimits& limits, std::st
   out += fmt::format("    {:26} {:>7} {:>10} {:>9} {:>7} {:>7} {:>9} {:>7}\n", "operation", "share",
                      "ms", "GB", "GB/s", "of read", "GFLOP/s", "of peak");
   std::vector<OperationCost> rows = cost.operations;
-  std::stable_sort(rows.begin(), rows.end(), [](const OperationCost& a, const OperationCost& b) {
-    return a.cost.seconds > b.cost.seconds;
+  std::sort(rows.begin(), rows.end(), [](const OperationCost& a, const OperationCost& b) {
+    if (a.cost.seconds != b.cost.seconds) return a.cost.seconds > b.cost.seconds;
+    return a.name < b.name;
   });
   OperationCost small{"all others", 0, {}};
   for (const OperationCost& row : rows) {
@@ -129,6 +131,28 @@ void AppendProjection(const Projection& projection, double read_bytes_s, std::st
                  Percent(projection.bytes * projection.tokens_s() / read_bytes_s));
 }
 
+// The sums, and how the later lengths compare with the first.
+void AppendProjections(const Report& report, const model::Config& config, std::string& out) {
+  const auto full = FullModelOf(config);
+  if (!full) return;
+  std::optional<Projection> first;
+  for (const DecodePoint& point : report.decode) {
+    const auto projection = Project(*full, config, point);
+    if (!projection) continue;
+    AppendProjection(*projection, point.meanwhile.read_bytes_s, out);
+    if (!first) {
+      first = projection;
+    } else {
+      out += fmt::format("  {:.2f} x the time of a token at context {}\n",
+                         projection->step_seconds / first->step_seconds, first->context);
+    }
+  }
+  if (!first && !report.decode.empty())
+    out += fmt::format(
+        "\nno sum for {}: it takes batch 1 and a slice with layers of every kind (4 layers)\n",
+        full->name);
+}
+
 }  // namespace
 
 std::string FormatReport(const Report& report, const model::Config& config) {
@@ -149,11 +173,7 @@ std::string FormatReport(const Report& report, const model::Config& config) {
       Giga(report.machine.f32_flops));
   for (const DecodePoint& point : report.decode) AppendDecode(point, out);
   for (const PrefillPoint& point : report.prefill) AppendPrefill(point, out);
-  if (const auto full = FullModelOf(config)) {
-    for (const DecodePoint& point : report.decode)
-      if (const auto projection = Project(*full, config, point))
-        AppendProjection(*projection, point.meanwhile.read_bytes_s, out);
-  }
+  AppendProjections(report, config, out);
   if (!report.notes.empty() || !report.is_complete) out += '\n';
   for (const std::string& note : report.notes) out += note + '\n';
   if (!report.is_complete) out += "interrupted: this is what was measured until then\n";
