@@ -4,8 +4,26 @@
 #include <numeric>
 
 #include "kernels/paths.h"
+#include "kernels/trace.h"
 
 namespace fathom::kernels {
+namespace {
+
+// Queries of one sequence stand side by side and share its keys.
+Work WorkOf(std::span<const IndexQuery> queries, int64_t heads, int64_t dim) {
+  Work work;
+  int64_t keys = 0;  // of the sequence so far
+  for (size_t i = 0; i < queries.size(); ++i) {
+    const bool is_new = i == 0 || queries[i].keys != queries[i - 1].keys;
+    const int64_t more = is_new ? queries[i].visible : std::max(keys, queries[i].visible) - keys;
+    keys = is_new ? queries[i].visible : keys + more;
+    work.state_bytes += more * dim * static_cast<int64_t>(sizeof(float));
+    work.operations += 2 * queries[i].visible * heads * dim;
+  }
+  return work;
+}
+
+}  // namespace
 
 void SelectTop(std::span<const float> scores, std::span<int32_t> picks,
                std::span<int32_t> scratch) {
@@ -38,6 +56,8 @@ void SelectBlocks(std::span<const IndexQuery> queries, int64_t heads, int64_t di
                   const Context& ctx) {
   // Keys per chunk of scoring work: one query at a million tokens is shared by all threads.
   constexpr int64_t kKeysPerChunk = 2048;
+  TraceSpan span(ctx.trace, Operation::kIndexer);
+  if (span.is_on()) span.Add(WorkOf(queries, heads, dim));
   int64_t visible_max = 0;
   for (const IndexQuery& query : queries) visible_max = std::max(visible_max, query.visible);
   const int64_t scratch_floats = IndexScratchFloats(heads, dim);

@@ -11,6 +11,7 @@
 #include "kernels/linear.h"
 #include "kernels/rms_norm.h"
 #include "kernels/sparse_attention.h"
+#include "kernels/trace.h"
 #include "model/compress.h"
 #include "model/forward.h"
 #include "model/mistake.h"
@@ -47,9 +48,12 @@ void Executor::Attention(int64_t layer, const LayerWeights& w, const Pass& pass,
   kernels::Linear(x_TD, a.wkv, Quantized(), Output::kBF16, kv, ctx_);
   kernels::RmsNorm(kv, a.kv_norm, eps, kv, ctx_);
   kernels::Rotate(kv, dim, cos, sin, Direction::kForward, ctx_);
-  kernels::ForRows(ctx_, rows, dim * 4, [&](int64_t t) {
-    RoundCacheRow(kv.row_span(t), config_.qk_rope_head_dim, RowKind::kLatent, ctx_.mode);
-  });
+  {
+    const kernels::TraceSpan span(ctx_.trace, kernels::Operation::kRoundRows);
+    kernels::ForRows(ctx_, rows, dim * 4, [&](int64_t t) {
+      RoundCacheRow(kv.row_span(t), config_.qk_rope_head_dim, RowKind::kLatent, ctx_.mode);
+    });
+  }
 
   if (a.compressor) Compress(*a.compressor, pass, w.ratio, false, layer, x_TD);
   if (a.indexer) PickBlocks(layer, w, pass, x_TD, qr);
@@ -75,12 +79,15 @@ void Executor::PickBlocks(int64_t layer, const LayerWeights& w, const Pass& pass
   kernels::Linear(x_TD, indexer.weights_proj, Activation::kBF16, Output::kBF16, weights, ctx_);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)) /
                                          std::sqrt(static_cast<double>(heads)));
-  kernels::ForRows(ctx_, rows, heads * dim * 4, [&](int64_t t) {
-    for (int64_t h = 0; h < heads; ++h)
-      RoundCacheRow({q.row(t) + h * dim, static_cast<size_t>(dim)}, config_.qk_rope_head_dim,
-                    RowKind::kIndex, ctx_.mode);
-    for (float& weight : weights.row_span(t)) weight = numerics::Round(weight * scale, ctx_.mode);
-  });
+  {
+    const kernels::TraceSpan span(ctx_.trace, kernels::Operation::kRoundRows);
+    kernels::ForRows(ctx_, rows, heads * dim * 4, [&](int64_t t) {
+      for (int64_t h = 0; h < heads; ++h)
+        RoundCacheRow({q.row(t) + h * dim, static_cast<size_t>(dim)}, config_.qk_rope_head_dim,
+                      RowKind::kIndex, ctx_.mode);
+      for (float& weight : weights.row_span(t)) weight = numerics::Round(weight * scale, ctx_.mode);
+    });
+  }
   s.queries.clear();
   for (const Segment& segment : pass.segments) {
     const float* keys = layer_state(*segment.sequence, layer).index_keys.data();
