@@ -52,8 +52,10 @@ fathom_room(model FLOOR 4 INCLUDES base numerics tensor kernels checkpoint PACKA
 fathom_room(sampling FLOOR 4 INCLUDES base numerics tensor kernels)
 fathom_room(engine FLOOR 6 INCLUDES base numerics tensor kernels model sampling PACKAGES fmt)
 fathom_room(verify FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
+fathom_room(measure FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
 fathom_room(cli FLOOR 8
   INCLUDES base text numerics tokenizer tensor chat kernels checkpoint model sampling engine verify
+           measure
   PACKAGES fmt CLI11 line_editor.cc:libedit
   LINK CLI11::CLI11 PkgConfig::EDIT)
 
@@ -61,10 +63,10 @@ fathom_room(cli FLOOR 8
 # define is static or named by the instruction set, so that the linker cannot hand their code to other files.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(src/kernels/cpu/avx2_attention.cc src/kernels/cpu/avx2_dot.cc
-    src/kernels/cpu/avx2_rows.cc PROPERTIES
+    src/kernels/cpu/avx2_limits.cc src/kernels/cpu/avx2_rows.cc PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma")
   set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_dot.cc
-    src/kernels/cpu/avx512_index.cc src/kernels/cpu/avx512_rows.cc PROPERTIES
+    src/kernels/cpu/avx512_index.cc src/kernels/cpu/avx512_limits.cc src/kernels/cpu/avx512_rows.cc PROPERTIES
     COMPILE_OPTIONS
     "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mavx512vnni;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
   # g++ 12 warns about the undefined operands inside its own avx512fintrin.h (its bug 105593).

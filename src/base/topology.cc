@@ -30,4 +30,20 @@ int64_t MemoryBytes() {
   return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
 }
 
+int64_t CacheBytes() {
+  hwloc_topology_t topology;
+  if (hwloc_topology_init(&topology) != 0) return 0;
+  int64_t bytes = 0;
+  if (hwloc_topology_load(topology) == 0) {
+    for (const hwloc_obj_type_t level : {HWLOC_OBJ_L3CACHE, HWLOC_OBJ_L2CACHE}) {
+      for (hwloc_obj_t cache = nullptr;
+           (cache = hwloc_get_next_obj_by_type(topology, level, cache)) != nullptr;)
+        bytes += static_cast<int64_t>(cache->attr->cache.size);
+      if (bytes > 0) break;
+    }
+  }
+  hwloc_topology_destroy(topology);
+  return bytes;
+}
+
 }  // namespace fathom

@@ -11,4 +11,7 @@ int PhysicalCores();
 // Main memory of the machine, in bytes.
 int64_t MemoryBytes();
 
+// The last level of cache, all of it together, in bytes; 0 when the machine does not say.
+int64_t CacheBytes();
+
 }  // namespace fathom

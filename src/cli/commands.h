@@ -15,6 +15,7 @@ void RegisterEncode(CLI::App& app, int& exit_code);
 void RegisterParse(CLI::App& app, int& exit_code);
 void RegisterInspect(CLI::App& app, int& exit_code);
 void RegisterSynth(CLI::App& app, int& exit_code);
+void RegisterBench(CLI::App& app, int& exit_code);
 void RegisterVerify(CLI::App& app, int& exit_code);
 
 }  // namespace fathom::cli

@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   fathom::cli::RegisterParse(app, exit_code);
   fathom::cli::RegisterInspect(app, exit_code);
   fathom::cli::RegisterSynth(app, exit_code);
+  fathom::cli::RegisterBench(app, exit_code);
   fathom::cli::RegisterVerify(app, exit_code);
   try {
     app.parse(argc, argv);

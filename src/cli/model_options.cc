@@ -51,7 +51,8 @@ Result<engine::SessionOptions> ModelOptions::Session() const {
                                 .chunk_tokens = chunk_tokens,
                                 .path = chosen,
                                 .mode = mode(),
-                                .capacity_tokens = context_tokens};
+                                .capacity_tokens = context_tokens,
+                                .trace = trace};
 }
 
 }  // namespace fathom::cli

@@ -18,6 +18,7 @@ struct ModelOptions {
   int64_t context_tokens = 0;
   std::string path = "auto";
   std::string numerics = "official";
+  kernels::Trace* trace = nullptr;  // no flag: told what every pass costs
 
   // -m, --threads, --chunk, --context, --path and --numerics. The object must outlive the parse.
   void AddTo(CLI::App& command);

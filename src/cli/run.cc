@@ -21,6 +21,8 @@
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/records.h"
+#include "kernels/trace.h"
+#include "measure/chrome_trace.h"
 
 namespace fathom::cli {
 namespace {
@@ -40,6 +42,7 @@ struct RunOptions {
   bool raw = false;
   bool json = false;
   bool verbose = false;
+  std::string profile;
 };
 
 // A text typed or piped in ends with a newline that nobody means; --raw keeps it.
@@ -173,9 +176,14 @@ class ProgressOnly : public AnswerPrinter {
   void OnDelta(const chat::Delta&) override {}
 };
 
-Result<int> Run(const RunOptions& options) {
+Result<int> Run(RunOptions& options) {
   if (options.logprobs && !options.json)
     return Error{"--logprobs: expected --json beside it, found none"};
+  kernels::Trace trace;  // outlives the session
+  if (!options.profile.empty()) {
+    trace.Record(measure::kProfileEvents);
+    options.model.trace = &trace;
+  }
   FATHOM_TRY(const std::unique_ptr<Assistant> assistant,
              Assistant::Open(options.model, options.generation.chat_revision));
   if (options.verbose) std::cerr << assistant->Description() << '\n';
@@ -191,6 +199,7 @@ Result<int> Run(const RunOptions& options) {
   if (options.json)
     std::cout << WriteJson(AnswerJson(answer.value(), question, *assistant)) << std::endl;
   std::cerr << StatsLine(answer.value().generated) << '\n';
+  if (!options.profile.empty()) FATHOM_TRY_VOID(measure::WriteChromeTrace(trace, options.profile));
   if (answer.value().generated.reason == engine::FinishReason::kCancelled) Interrupt::EndProgram();
   return 0;
 }
@@ -237,6 +246,8 @@ void RegisterRun(CLI::App& app, int& exit_code) {
   command->add_flag(
       "--verbose", options->verbose,
       "Say on standard error what is run, and which prompt format was chosen and why");
+  command->add_option("--profile", options->profile,
+                      "Write a Chrome trace of the passes to this file (chrome://tracing)");
   command->footer(
       "Examples:\n"
       "  fathom run -p \"Compute 72*36.\" --think max --temp 0\n"

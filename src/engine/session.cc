@@ -53,7 +53,7 @@ Session::Session(model::LoadedModel model, const SessionOptions& options)
       model_(std::move(model)),
       pool_(options.threads),
       executor_(model_.config(), model_.weights(), {.batch_tokens_max = options.chunk_tokens},
-                kernels::Context{pool_, workspace_, *options.path, options.mode}),
+                kernels::Context{pool_, workspace_, *options.path, options.mode, options.trace}),
       sequence_(model_.config(), options.capacity_tokens, options.mode),
       logits_(model_.config().vocab_size) {
   options_.threads = pool_.threads();

@@ -35,6 +35,7 @@ struct SessionOptions {
   // Tokens the sequence can hold; 0: the model's max_position_embeddings. Unused room costs
   // address space only.
   int64_t capacity_tokens = 0;
+  kernels::Trace* trace = nullptr;  // told what every pass costs; outlives the session
 };
 
 enum class FinishReason {

@@ -65,11 +65,14 @@ class Workspace {
   tensor::RawBuffer buffers_[kSlotCount];
 };
 
+class Trace;  // kernels/trace.h
+
 struct Context {
   ThreadPool& pool;
   Workspace& workspace;
   Path path;
   numerics::Mode mode;
+  Trace* trace = nullptr;  // told what every call costs
 };
 
 // pool.ParallelFor with subnormals flushed in the body.

@@ -7,6 +7,7 @@
 #include "kernels/pack.h"
 #include "kernels/paths.h"
 #include "kernels/row_ops.h"
+#include "kernels/trace.h"
 #include "numerics/functions.h"
 
 namespace fathom::kernels {
@@ -23,6 +24,13 @@ struct Plan {
   float* weight = nullptr;    // [slots]
   int64_t slots_max = 0;      // of one expert
 };
+
+// Every expert has the same shapes.
+Work WorkOf(const Plan& plan, const ExpertView& expert) {
+  const int64_t bytes = expert.w1.bytes() + expert.w2.bytes() + expert.w3.bytes();
+  return {.weight_bytes = plan.active * bytes,
+          .operations = 2 * plan.slots * 3 * expert.w1.rows * expert.w1.cols};
+}
 
 Plan MakePlan(MatrixView<const int32_t> experts_TA, MatrixView<const float> weights_TA,
               int64_t experts, const Context& ctx) {
@@ -109,6 +117,7 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
   const void** pointers =
       ctx.workspace.Get<const void*>(Workspace::kRowPointers, plan.slots_max * ctx.pool.threads());
   const bool round = ctx.mode == numerics::Mode::kOfficial;
+  const RowOps& ops = RowOpsOf(ctx.path);
   ParallelFor(ctx, plan.active * chunks, 1, [&](int64_t item, int64_t, int thread) {
     const int64_t i = item / chunks, begin = item % chunks * rows;
     const int64_t end = std::min(begin + rows, shape.rows), width = end - begin;
@@ -120,14 +129,9 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
     float* up = gate + count * width;
     mine.Dot({expert.w1, begin, end, count, gate, width}, ctx);
     mine.Dot({expert.w3, begin, end, count, up, width}, ctx);
-    for (int64_t s = 0; s < count; ++s) {
-      float* out = hidden.row(slot + s) + begin;
-      for (int64_t o = 0; o < width; ++o) {
-        float g = gate[s * width + o], u = up[s * width + o];
-        if (round) g = numerics::RoundToBF16(g), u = numerics::RoundToBF16(u);
-        out[o] = SwiGlu(g, u, limit, plan.weight[slot + s], ctx.mode);
-      }
-    }
+    for (int64_t s = 0; s < count; ++s)
+      ops.swiglu({gate + s * width, up + s * width, width, limit, plan.weight[slot + s], round,
+                  hidden.row(slot + s) + begin});
   });
 }
 
@@ -145,6 +149,7 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
   const bool round = ctx.mode == numerics::Mode::kOfficial;
+  const RowOps& ops = RowOpsOf(ctx.path);
   ParallelFor(ctx, shape.rows, rows, [&](int64_t begin, int64_t end, int thread) {
     const int64_t width = end - begin;
     float* partial = partials + thread * partial_floats;
@@ -154,9 +159,7 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
       const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
       Offset(x, slot).Dot({expert.w2, begin, end, count, partial, width}, ctx);
       for (int64_t s = 0; s < count; ++s) {
-        float* y = y_TD.row(plan.token[slot + s]) + begin;
-        const float* out = partial + s * width;
-        for (int64_t o = 0; o < width; ++o) y[o] += round ? numerics::RoundToBF16(out[o]) : out[o];
+        ops.add_rounded(partial + s * width, width, round, y_TD.row(plan.token[slot + s]) + begin);
       }
     }
   });
@@ -191,6 +194,7 @@ void SelectOneByOne(std::span<const float> scores_E, std::span<const float> bias
 }  // namespace
 
 void GateScores(MatrixView<float> logits_TE, const Context& ctx) {
+  const TraceSpan span(ctx.trace, Operation::kGate);
   const RowOps& ops = RowOpsOf(ctx.path);
   ForRows(ctx, logits_TE.rows, logits_TE.cols * 32 / ops.speed,
           [&](int64_t t) { ops.gate_scores(logits_TE.row(t), logits_TE.cols); });
@@ -246,14 +250,19 @@ void RoutedExperts(MatrixView<const float> x_TD, MatrixView<const int32_t> exper
   FATHOM_CHECK_EQ(weights_TA.cols, experts_TA.cols);
   FATHOM_CHECK_EQ(y_TD.rows, x_TD.rows);
   if (x_TD.rows == 0) return;
+  TraceSpan span(ctx.trace, Operation::kRoutedExperts);
   const Plan plan = MakePlan(experts_TA, weights_TA, std::ssize(experts), ctx);
+  span.Add(WorkOf(plan, experts[0]));
   RunExperts(x_TD, experts, plan, swiglu_limit, activation, y_TD, ctx);
 }
 
 void SharedExpert(MatrixView<const float> x_TD, const ExpertView& expert, float swiglu_limit,
                   MatrixView<float> y_TD, const Context& ctx, Activation activation) {
   if (x_TD.rows == 0) return;
-  RunExperts(x_TD, {&expert, 1}, EveryToken(x_TD.rows, ctx), swiglu_limit, activation, y_TD, ctx);
+  TraceSpan span(ctx.trace, Operation::kSharedExpert);
+  const Plan plan = EveryToken(x_TD.rows, ctx);
+  span.Add(WorkOf(plan, expert));
+  RunExperts(x_TD, {&expert, 1}, plan, swiglu_limit, activation, y_TD, ctx);
 }
 
 void AddRows(MatrixView<const float> x_TD, MatrixView<float> y_TD, const Context& ctx) {

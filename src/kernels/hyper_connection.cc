@@ -5,6 +5,7 @@
 
 #include "kernels/pack.h"
 #include "kernels/row_ops.h"
+#include "kernels/trace.h"
 
 namespace fathom::kernels {
 namespace {
@@ -78,6 +79,9 @@ void HyperConnectionPre(MatrixView<const float> x_TSD, const HyperConnection& hc
   FATHOM_CHECK_EQ(x_TSD.cols, streams * dims);
   FATHOM_CHECK_EQ(hc.fn.rows, std::ssize(hc.base));
   if (tokens == 0) return;
+  const TraceSpan span(
+      ctx.trace, Operation::kHyperPre,
+      {.weight_bytes = hc.fn.bytes(), .operations = 2 * tokens * hc.fn.rows * hc.fn.cols});
   const MatrixView<float> mixes(ctx.workspace.Get<float>(Workspace::kMixes, tokens * hc.fn.rows),
                                 tokens, hc.fn.rows);
   const PackedInput x =
@@ -123,6 +127,7 @@ void HyperConnectionPost(MatrixView<const float> y_TD, MatrixView<const float> p
   const int64_t dims = y_TD.cols, streams = post_TS.cols;
   FATHOM_CHECK_LE(streams, kStreamsMax);
   FATHOM_CHECK_EQ(x_TSD.cols, streams * dims);
+  const TraceSpan span(ctx.trace, Operation::kHyperPost);
   const RowOps& ops = RowOpsOf(ctx.path);
   ForRows(ctx, y_TD.rows, x_TSD.cols * 2 / ops.speed, [&](int64_t t) {
     ops.spread_streams({y_TD.row(t), streams, dims, post_TS.row(t), comb_TSS.row(t),

@@ -7,9 +7,25 @@
 #include <limits>
 
 #include "kernels/paths.h"
+#include "kernels/trace.h"
 
 namespace fathom::kernels {
 namespace {
+
+// Queries of one sequence stand side by side and share its keys.
+Work WorkOf(std::span<const IndexQuery> queries, int64_t heads) {
+  Work work;
+  int64_t keys = 0;  // of the sequence so far
+  for (size_t i = 0; i < queries.size(); ++i) {
+    const RowLayout& layout = queries[i].keys.layout;
+    const bool is_new = i == 0 || queries[i].keys.data != queries[i - 1].keys.data;
+    const int64_t more = is_new ? queries[i].visible : std::max(keys, queries[i].visible) - keys;
+    keys = is_new ? queries[i].visible : keys + more;
+    work.state_bytes += more * layout.bytes();
+    work.operations += 2 * queries[i].visible * heads * layout.dim;
+  }
+  return work;
+}
 
 // Scores of which a sample is taken, and how many it has.
 constexpr int64_t kSampledMin = 4096;
@@ -214,6 +230,8 @@ void SelectBlocks(std::span<const IndexQuery> queries, int64_t heads, int64_t to
   const RowLayout layout = queries[0].keys.layout;
   FATHOM_CHECK_EQ(layout.dim % 2, int64_t{0});
   for (const IndexQuery& query : queries) FATHOM_CHECK(query.keys.layout == layout);
+  TraceSpan span(ctx.trace, Operation::kIndexer);
+  if (span.is_on()) span.Add(WorkOf(queries, heads));
   Selection selection(heads, topk, layout, ctx);
   for (size_t first = 0; first < queries.size();) {
     // As many as the memory for scores allows, but at least one.

@@ -2,6 +2,8 @@
 
 #include "kernels/pack.h"
 #include "kernels/paths.h"
+#include "kernels/row_ops.h"
+#include "kernels/trace.h"
 
 namespace fathom::kernels {
 namespace {
@@ -34,15 +36,23 @@ constexpr PairOrder kNatural = MakePairOrder(Format::kBF16);
 constexpr PairOrder kFp8Order = MakePairOrder(Format::kFp8);
 constexpr PairOrder kFp4Order = MakePairOrder(Format::kFp4);
 
+Operation ProductOf(Format format) {
+  switch (format) {
+    case Format::kF32:
+      return Operation::kProductF32;
+    case Format::kBF16:
+      return Operation::kProductBF16;
+    case Format::kFp8:
+      return Operation::kProductFp8;
+    case Format::kFp4:
+      return Operation::kProductFp4;
+  }
+  return Operation::kProductF32;
+}
+
 // Bytes of weights handed out at a time: large enough for long sequential reads, small enough to
 // keep threads even. Ref: kernels.md rule 1.
 constexpr int64_t kChunkBytes = 64 << 10;
-
-void RoundRows(float* y, int64_t stride, int64_t count, int64_t width) {
-  for (int64_t i = 0; i < count; ++i)
-    for (int64_t o = 0; o < width; ++o)
-      y[i * stride + o] = numerics::RoundToBF16(y[i * stride + o]);
-}
 
 }  // namespace
 
@@ -67,12 +77,16 @@ void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activat
   FATHOM_CHECK_EQ(y_TO.cols, w.rows);
   FATHOM_CHECK_EQ(y_TO.rows, x_TK.rows);
   if (x_TK.rows == 0) return;
+  const TraceSpan span(ctx.trace, ProductOf(w.format),
+                       {.weight_bytes = w.bytes(), .operations = 2 * x_TK.rows * w.rows * w.cols});
   const PackedInput x = PackInput(x_TK, w.format, activation, Workspace::kPackedInput, ctx);
   const bool round = output == Output::kBF16 && ctx.mode == numerics::Mode::kOfficial;
+  const RowOps& ops = RowOpsOf(ctx.path);
   ParallelFor(ctx, w.rows, RowsPerChunk(w), [&](int64_t begin, int64_t end, int) {
     float* y = y_TO.data + begin;
     x.Dot({w, begin, end, x_TK.rows, y, y_TO.stride}, ctx);
-    if (round) RoundRows(y, y_TO.stride, x_TK.rows, end - begin);
+    if (!round) return;
+    for (int64_t t = 0; t < x_TK.rows; ++t) ops.round_row(y + t * y_TO.stride, end - begin);
   });
 }
 

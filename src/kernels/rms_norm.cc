@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/row_ops.h"
+#include "kernels/trace.h"
 
 namespace fathom::kernels {
 namespace {
@@ -23,6 +24,7 @@ void RmsNorm(MatrixView<const float> x_TD, std::span<const float> weight_D, floa
   FATHOM_CHECK_EQ(x_TD.cols, std::ssize(weight_D));
   FATHOM_CHECK_EQ(y_TD.cols, x_TD.cols);
   FATHOM_CHECK_EQ(y_TD.rows, x_TD.rows);
+  const TraceSpan span(ctx.trace, Operation::kRmsNorm);
   const RowOps& ops = RowOpsOf(ctx.path);
   ForRows(ctx, x_TD.rows, x_TD.cols / ops.speed, [&](int64_t t) {
     NormalizeRow(ops, x_TD.row_span(t), weight_D, eps, ctx.mode, y_TD.row(t));
@@ -36,6 +38,7 @@ void NormalizeRow(std::span<float> x, std::span<const float> weight, float eps,
 
 void NormalizeHeads(MatrixView<float> x_TD, int64_t head_dim, float eps, const Context& ctx) {
   FATHOM_CHECK_EQ(x_TD.cols % head_dim, int64_t{0});
+  const TraceSpan span(ctx.trace, Operation::kNormalizeHeads);
   const RowOps& ops = RowOpsOf(ctx.path);
   const bool round = ctx.mode == numerics::Mode::kOfficial;
   // Heads are shared out one by one, because the queries of one token keep two threads busy.

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "kernels/row_ops.h"
+#include "kernels/trace.h"
 
 namespace fathom::kernels {
 
@@ -55,6 +56,7 @@ void Rotate(MatrixView<float> x_TD, int64_t head_dim, MatrixView<const float> co
   FATHOM_CHECK_EQ(x_TD.cols % head_dim, int64_t{0});
   FATHOM_CHECK_LE(2 * cos_TR.cols, head_dim);
   FATHOM_CHECK_EQ(cos_TR.rows, x_TD.rows);
+  const TraceSpan span(ctx.trace, Operation::kRotate);
   const RowOps& ops = RowOpsOf(ctx.path);
   const int64_t heads = x_TD.cols / head_dim;
   ForRows(ctx, x_TD.rows, heads * cos_TR.cols * 4 / ops.speed, [&](int64_t t) {

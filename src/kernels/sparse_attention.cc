@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/paths.h"
+#include "kernels/trace.h"
 
 namespace fathom::kernels {
 
@@ -15,6 +16,7 @@ void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<con
   const int64_t head_dim = q_THC.cols / heads;
   FATHOM_CHECK_EQ(head_dim % 2, int64_t{0});
   FATHOM_CHECK_EQ(rows.layout.dim, head_dim);
+  TraceSpan span(ctx.trace, Operation::kAttention);
   const PathOps& ops = OpsOf(ctx.path);
   // A token's heads are split only when there are too few tokens to occupy the threads.
   int64_t groups = 1;
@@ -33,6 +35,9 @@ void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<con
     const std::byte** list = pointers + thread * rows.rows_max;
     const RowList gathered = rows.gather(t, list);
     FATHOM_CHECK(gathered.count >= 1 && gathered.count <= rows.rows_max);
+    if (head == 0)
+      span.Add({.state_bytes = gathered.count * rows.layout.bytes(),
+                .operations = 4 * gathered.count * heads * head_dim});
     ops.attend({q_THC.row(t), list, rows.layout, gathered.count, sink_H.data(), scale, head,
                 std::min(head + heads_per_group, heads), head_dim,
                 ctx.mode == numerics::Mode::kOfficial, o_THC.row(t),

@@ -11,6 +11,7 @@
 #include "kernels/linear.h"
 #include "kernels/rms_norm.h"
 #include "kernels/sparse_attention.h"
+#include "kernels/trace.h"
 #include "model/compress.h"
 #include "model/forward.h"
 #include "model/mistake.h"
@@ -48,9 +49,12 @@ void Executor::Attention(int64_t layer, const LayerWeights& w, const Pass& pass,
   kernels::RmsNorm(kv, a.kv_norm, eps, kv, ctx_);
   kernels::Rotate(kv, dim, cos, sin, Direction::kForward, ctx_);
   const kernels::MutableCacheRows latent{s.latent.data(), LatentLayout(config_, ctx_.mode)};
-  kernels::ForRows(ctx_, rows, dim * 16, [&](int64_t t) {
-    StoreRow(kv.row_span(t), RowKind::kLatent, latent.layout, latent.row(t), ctx_.mode);
-  });
+  {
+    const kernels::TraceSpan span(ctx_.trace, kernels::Operation::kRoundRows);
+    kernels::ForRows(ctx_, rows, dim * 16, [&](int64_t t) {
+      StoreRow(kv.row_span(t), RowKind::kLatent, latent.layout, latent.row(t), ctx_.mode);
+    });
+  }
 
   if (a.compressor) Compress(*a.compressor, pass, w.ratio, false, layer, x_TD);
   if (a.indexer) PickBlocks(layer, w, pass, x_TD, qr);
@@ -77,12 +81,15 @@ void Executor::PickBlocks(int64_t layer, const LayerWeights& w, const Pass& pass
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)) /
                                          std::sqrt(static_cast<double>(heads)));
   const kernels::MutableCacheRows queries{s.index_queries.data(), IndexLayout(config_, ctx_.mode)};
-  kernels::ForRows(ctx_, rows, heads * dim * 16, [&](int64_t t) {
-    for (int64_t h = 0; h < heads; ++h)
-      StoreRow({q.row(t) + h * dim, static_cast<size_t>(dim)}, RowKind::kIndex, queries.layout,
-               queries.row(t * heads + h), ctx_.mode);
-    for (float& weight : weights.row_span(t)) weight = numerics::Round(weight * scale, ctx_.mode);
-  });
+  {
+    const kernels::TraceSpan span(ctx_.trace, kernels::Operation::kRoundRows);
+    kernels::ForRows(ctx_, rows, heads * dim * 16, [&](int64_t t) {
+      for (int64_t h = 0; h < heads; ++h)
+        StoreRow({q.row(t) + h * dim, static_cast<size_t>(dim)}, RowKind::kIndex, queries.layout,
+                 queries.row(t * heads + h), ctx_.mode);
+      for (float& weight : weights.row_span(t)) weight = numerics::Round(weight * scale, ctx_.mode);
+    });
+  }
   s.queries.clear();
   for (const Segment& segment : pass.segments) {
     const kernels::CacheRows keys = layer_state(*segment.sequence, layer).index_keys.rows();

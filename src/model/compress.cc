@@ -4,6 +4,7 @@
 
 #include "kernels/linear.h"
 #include "kernels/rms_norm.h"
+#include "kernels/trace.h"
 #include "model/mistake.h"
 
 namespace fathom::model {
@@ -128,6 +129,7 @@ void StoreRow(std::span<float> row, RowKind kind, const kernels::RowLayout& layo
 void Compress(const Compressor& compressor, std::span<const CompressorRun> runs,
               MatrixView<const float> x_TD, const CompressorScratch& scratch,
               const kernels::Context& ctx) {
+  const kernels::TraceSpan span(ctx.trace, kernels::Operation::kCompressor);
   const CompressorWeights& w = compressor.weights;
   const int64_t dim = std::ssize(w.norm), ratio = compressor.ratio;
   kernels::Linear(x_TD, w.wkv, kernels::Activation::kBF16, kernels::Output::kF32, scratch.value,

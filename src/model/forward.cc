@@ -6,10 +6,15 @@
 #include "kernels/hyper_connection.h"
 #include "kernels/linear.h"
 #include "kernels/rms_norm.h"
+#include "kernels/trace.h"
 #include "model/mistake.h"
 #include "model/scratch.h"
 
 namespace fathom::model {
+
+using kernels::Operation;
+using kernels::TraceSpan;
+
 namespace {
 
 std::optional<kernels::Yarn> YarnOf(const Config& config) {
@@ -58,7 +63,10 @@ Executor::Executor(const Config& config, const Weights& weights, Limits limits,
       ctx_(context),
       window_rope_(config.qk_rope_head_dim, config.rope_theta, std::nullopt),
       compress_rope_(config.qk_rope_head_dim, config.compress_rope_theta, YarnOf(config)),
-      scratch_(std::make_unique<Scratch>(config, limits, context.mode)) {}
+      scratch_(std::make_unique<Scratch>(config, limits, context.mode)) {
+  if (ctx_.trace != nullptr)
+    ctx_.trace->Reserve(config.num_hidden_layers + config.num_nextn_predict_layers);
+}
 
 Executor::~Executor() = default;
 
@@ -144,6 +152,17 @@ Executor::Pass Executor::BeginPass(std::span<const BatchItem> batch, int64_t fir
 // Ref: inference/model.py, Block.forward.
 void Executor::Block(int64_t layer, const LayerWeights& w, const Pass& pass,
                      MatrixView<float> streams_TSD) {
+  if (ctx_.trace != nullptr) ctx_.trace->SetLayer(layer);
+  {
+    const TraceSpan span(ctx_.trace, Operation::kLayer);
+    AttentionSublayer(layer, w, pass, streams_TSD);
+    FfnSublayer(layer, w, pass.tokens, streams_TSD);
+  }
+  if (ctx_.trace != nullptr) ctx_.trace->SetLayer(kernels::Trace::kOutside);
+}
+
+void Executor::AttentionSublayer(int64_t layer, const LayerWeights& w, const Pass& pass,
+                                 MatrixView<float> streams_TSD) {
   Sublayer(w.hc_attn, w.attn_norm, streams_TSD,
            [&](MatrixView<const float> x_TD, MatrixView<float> y_TD) {
              Watch(layer, "attn_in", x_TD);
@@ -151,7 +170,6 @@ void Executor::Block(int64_t layer, const LayerWeights& w, const Pass& pass,
              Watch(layer, "attn.out", y_TD);
            });
   Watch(layer, "after_attn", streams_TSD);
-  FfnSublayer(layer, w, pass.tokens, streams_TSD);
 }
 
 void Executor::FfnSublayer(int64_t layer, const LayerWeights& w, std::span<const TokenId> tokens,
@@ -190,6 +208,7 @@ void Executor::Sublayer(const HyperConnectionWeights& hc, const FloatVector& nor
 void Executor::HeadLogits(MatrixView<const float> streams_RSD,
                           const HyperConnectionWeights& hc_head, const FloatVector& norm,
                           MatrixView<float> logits) {
+  const TraceSpan span(ctx_.trace, Operation::kHead);
   const int64_t rows = streams_RSD.rows;
   const auto x = scratch_->sub_in.matrix(rows, config_.hidden_size);
   kernels::HyperConnectionPre(streams_RSD, Hyper(hc_head), x, {}, {}, ctx_);
@@ -198,35 +217,53 @@ void Executor::HeadLogits(MatrixView<const float> streams_RSD,
                   ctx_);
 }
 
-void Executor::Forward(std::span<const BatchItem> batch, MatrixView<float> logits) {
-  FATHOM_CHECK_EQ(logits.rows, LogitRowCount(batch));
-  const Pass pass = BeginPass(batch, -1);
-  const int64_t width = config_.hc_mult * config_.hidden_size;
-  const auto streams = scratch_->streams.matrix(pass.rows, width);
-  kernels::ForRows(ctx_, pass.rows, width, [&](int64_t t) {
-    float* row = streams.row(t);
+void Executor::EmbedStreams(const Pass& pass, MatrixView<float> streams_TSD) {
+  const TraceSpan span(ctx_.trace, Operation::kEmbed,
+                       {.weight_bytes = pass.rows * weights_.embed.row_bytes()});
+  kernels::ForRows(ctx_, pass.rows, streams_TSD.cols, [&](int64_t t) {
+    float* row = streams_TSD.row(t);
     EmbedToken(pass.tokens[static_cast<size_t>(t)], row);
     for (int64_t j = 1; j < config_.hc_mult; ++j)
       std::copy_n(row, config_.hidden_size, row + j * config_.hidden_size);
   });
+}
+
+void Executor::Forward(std::span<const BatchItem> batch, MatrixView<float> logits) {
+  FATHOM_CHECK_EQ(logits.rows, LogitRowCount(batch));
+  const TraceSpan span(ctx_.trace, Operation::kPass);
+  const Pass pass = BeginPass(batch, -1);
+  const int64_t width = config_.hc_mult * config_.hidden_size;
+  const auto streams = scratch_->streams.matrix(pass.rows, width);
+  EmbedStreams(pass, streams);
   for (int64_t layer = 0; layer < config_.num_hidden_layers; ++layer)
     Block(layer, layer_weights(layer), pass, streams);
   last_streams_ = streams;
-  int64_t logit_row = 0;
+  for (const Segment& segment : pass.segments) segment.sequence->Advance(segment.count);
+  if (logits.rows == 0) return;
+  HeadLogits(WantedRows(batch, pass, logits.rows, streams), weights_.hc_head, weights_.norm,
+             logits);
+}
+
+// The streams of the rows that want logits, side by side, so that the head is read once for all.
+MatrixView<const float> Executor::WantedRows(std::span<const BatchItem> batch, const Pass& pass,
+                                             int64_t count, MatrixView<const float> streams_TSD) {
+  if (count == pass.rows) return streams_TSD;
+  const auto wanted = scratch_->mtp_streams.matrix(count, streams_TSD.cols);
+  int64_t place = 0;
   for (size_t i = 0; i < batch.size(); ++i) {
-    const Segment& segment = pass.segments[i];
-    segment.sequence->Advance(segment.count);
     if (batch[i].want == LogitRows::kNone) continue;
+    const Segment& segment = pass.segments[i];
     const int64_t rows = batch[i].want == LogitRows::kAll ? segment.count : 1;
-    HeadLogits(streams.rows_from(segment.first_row + segment.count - rows, rows), weights_.hc_head,
-               weights_.norm, logits.rows_from(logit_row, rows));
-    logit_row += rows;
+    for (int64_t row = segment.count - rows; row < segment.count; ++row)
+      std::copy_n(streams_TSD.row(segment.first_row + row), streams_TSD.cols, wanted.row(place++));
   }
+  return wanted;
 }
 
 // Ref: model.md 10.1.
 void Executor::ForwardMtp(const MtpItem& item, MatrixView<float> logits) {
   FATHOM_CHECK(weights_.mtp.has_value(), "the checkpoint has no MTP block");
+  const TraceSpan span(ctx_.trace, Operation::kPass);
   const MtpWeights& w = *weights_.mtp;
   const BatchItem as_batch{item.sequence, item.next_tokens, LogitRows::kNone};
   const Pass pass = BeginPass({&as_batch, 1}, item.first_position);

@@ -104,6 +104,9 @@ class Executor {
   // Positions start at first_position, or at each sequence's length when that is negative.
   Pass BeginPass(std::span<const BatchItem> batch, int64_t first_position);
   void Block(int64_t layer, const LayerWeights& w, const Pass& pass, MatrixView<float> streams_TSD);
+  void EmbedStreams(const Pass& pass, MatrixView<float> streams_TSD);
+  void AttentionSublayer(int64_t layer, const LayerWeights& w, const Pass& pass,
+                         MatrixView<float> streams_TSD);
   void Attention(int64_t layer, const LayerWeights& w, const Pass& pass,
                  MatrixView<const float> x_TD, MatrixView<float> y_TD);
   void Compress(const CompressorWeights& w, const Pass& pass, int64_t ratio, bool is_index,
@@ -119,6 +122,8 @@ class Executor {
                 FunctionRef<void(MatrixView<const float>, MatrixView<float>)> run);
   void FfnSublayer(int64_t layer, const LayerWeights& w, std::span<const TokenId> tokens,
                    MatrixView<float> streams_TSD);
+  MatrixView<const float> WantedRows(std::span<const BatchItem> batch, const Pass& pass,
+                                     int64_t count, MatrixView<const float> streams_TSD);
   void HeadLogits(MatrixView<const float> streams_RSD, const HyperConnectionWeights& hc_head,
                   const FloatVector& norm, MatrixView<float> logits);
   const LayerWeights& layer_weights(int64_t layer) const;

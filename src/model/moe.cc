@@ -5,6 +5,7 @@
 
 #include "kernels/experts.h"
 #include "kernels/linear.h"
+#include "kernels/trace.h"
 #include "model/forward.h"
 #include "model/mistake.h"
 #include "model/parts.h"
@@ -41,11 +42,14 @@ void Executor::Moe(const MoeWeights& w, std::span<const TokenId> tokens,
   kernels::Linear(x_TD, w.gate.weight, kernels::Activation::kBF16, kernels::Output::kF32, scores,
                   ctx_);
   kernels::GateScores(scores, ctx_);
-  kernels::ForRows(ctx_, rows, config_.n_routed_experts * active, [&](int64_t t) {
-    Route(w.gate, tokens[static_cast<size_t>(t)], scores.row_span(t),
-          static_cast<float>(config_.routed_scaling_factor), experts.row_span(t),
-          weights.row_span(t));
-  });
+  {
+    const kernels::TraceSpan span(ctx_.trace, kernels::Operation::kGate);
+    kernels::ForRows(ctx_, rows, config_.n_routed_experts * active, [&](int64_t t) {
+      Route(w.gate, tokens[static_cast<size_t>(t)], scores.row_span(t),
+            static_cast<float>(config_.routed_scaling_factor), experts.row_span(t),
+            weights.row_span(t));
+    });
+  }
   const float limit = static_cast<float>(config_.swiglu_limit);
   kernels::RoutedExperts(x_TD, experts, weights, w.experts, limit, y_TD, ctx_, Quantized());
   const float shared_limit = Has(Mistake::kSharedNotClamped) ? 0.0f : limit;

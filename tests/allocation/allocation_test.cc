@@ -7,6 +7,7 @@
 #include <new>
 
 #include "engine/session.h"
+#include "kernels/trace.h"
 
 namespace {
 
@@ -61,8 +62,10 @@ class DecodeTest : public testing::TestWithParam<kernels::Path> {};
 // (32 rows of 4 tokens). The first half warms up.
 TEST_P(DecodeTest, AWarmStepAllocatesNothing) {
   if (!kernels::IsAvailable(GetParam())) GTEST_SKIP() << "this machine lacks the instructions";
-  auto opened =
-      engine::Session::Open(FATHOM_SOURCE_DIR "/models/nano", {.threads = 2, .path = GetParam()});
+  kernels::Trace trace;  // more branches than without one, and no allocation either
+  trace.Record(10'000);
+  auto opened = engine::Session::Open(FATHOM_SOURCE_DIR "/models/nano",
+                                      {.threads = 2, .path = GetParam(), .trace = &trace});
   ASSERT_TRUE(opened.ok()) << opened.error().message;
   engine::Session& session = *opened.value();
   sampling::Params params;
@@ -82,6 +85,8 @@ TEST_P(DecodeTest, AWarmStepAllocatesNothing) {
     session.Step(sampled.token);
   }
   EXPECT_EQ(allocations - before, 0);
+  EXPECT_EQ(std::ssize(trace.events()), 10'000);
+  EXPECT_GT(trace.dropped_events(), 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, DecodeTest,
