@@ -98,33 +98,31 @@ PackedInput RowsOf(const PackedInput& all, const int32_t* tokens, int64_t count,
   return {nullptr, reinterpret_cast<const float* const*>(memory)};
 }
 
-PackedInput Offset(const PackedInput& all, int64_t slot) {
-  if (all.bf16 != nullptr) return {all.bf16 + slot, nullptr};
-  return {nullptr, all.f32 + slot};
-}
-
 // hidden [slots, F] <- SwiGlu(w1 x, w3 x) * weight.
 void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> experts,
                    const Plan& plan, float limit, Activation activation, MatrixView<float> hidden,
                    const Context& ctx) {
   const QuantView& shape = experts[0].w1;
   const PackedInput x = PackInput(x_TD, shape.format, activation, Workspace::kPackedInput, ctx);
-  const int64_t rows = std::min(RowsPerChunk(shape), shape.rows);
+  const int64_t rows = std::min(RowsPerChunk(shape, plan.slots_max), shape.rows);
   const int64_t chunks = (shape.rows + rows - 1) / rows;
-  const int64_t partial_floats = 2 * plan.slots_max * rows;
+  const int64_t group_max = std::min(plan.slots_max, kInputsPerChunk);
+  const int64_t groups = (plan.slots_max + kInputsPerChunk - 1) / kInputsPerChunk;
+  const int64_t partial_floats = 2 * group_max * rows;
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
   const void** pointers =
-      ctx.workspace.Get<const void*>(Workspace::kRowPointers, plan.slots_max * ctx.pool.threads());
+      ctx.workspace.Get<const void*>(Workspace::kRowPointers, group_max * ctx.pool.threads());
   const bool round = ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
-  ParallelFor(ctx, plan.active * chunks, 1, [&](int64_t item, int64_t, int thread) {
-    const int64_t i = item / chunks, begin = item % chunks * rows;
+  ParallelFor(ctx, plan.active * groups * chunks, 1, [&](int64_t item, int64_t, int thread) {
+    const int64_t i = item / (groups * chunks), begin = item % chunks * rows;
     const int64_t end = std::min(begin + rows, shape.rows), width = end - begin;
-    const int64_t slot = plan.begin[i], count = plan.begin[i + 1] - slot;
+    const int64_t slot = plan.begin[i] + item / chunks % groups * kInputsPerChunk;
+    const int64_t count = std::min(kInputsPerChunk, plan.begin[i + 1] - slot);
+    if (count <= 0) return;
     const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
-    const PackedInput mine =
-        RowsOf(x, plan.token + slot, count, pointers + thread * plan.slots_max);
+    const PackedInput mine = RowsOf(x, plan.token + slot, count, pointers + thread * group_max);
     float* gate = partials + thread * partial_floats;
     float* up = gate + count * width;
     mine.Dot({expert.w1, begin, end, count, gate, width}, ctx);
@@ -142,9 +140,10 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
   const QuantView& shape = experts[0].w2;
   const PackedInput x = PackInput(hidden, shape.format, activation, Workspace::kPackedHidden, ctx);
   // A chunk passes through all active experts, so that their outputs are added in order by one
-  // thread.
-  const int64_t rows =
-      std::min(std::max<int64_t>(RowsPerChunk(shape) / plan.active, 16), shape.rows);
+  // thread. With few inputs it is as many bytes over all experts as a chunk of one product.
+  int64_t rows = RowsPerChunk(shape, plan.slots_max);
+  if (plan.slots_max < kManyInputs) rows = std::max<int64_t>(rows / plan.active, 16);
+  rows = std::min(rows, shape.rows);
   const int64_t partial_floats = plan.slots_max * rows;
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
@@ -157,7 +156,7 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
     for (int64_t i = 0; i < plan.active; ++i) {
       const int64_t slot = plan.begin[i], count = plan.begin[i + 1] - slot;
       const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
-      Offset(x, slot).Dot({expert.w2, begin, end, count, partial, width}, ctx);
+      x.From(slot).Dot({expert.w2, begin, end, count, partial, width}, ctx);
       for (int64_t s = 0; s < count; ++s) {
         ops.add_rounded(partial + s * width, width, round, y_TD.row(plan.token[slot + s]) + begin);
       }

@@ -53,6 +53,8 @@ Operation ProductOf(Format format) {
 // Bytes of weights handed out at a time: large enough for long sequential reads, small enough to
 // keep threads even. Ref: kernels.md rule 1.
 constexpr int64_t kChunkBytes = 64 << 10;
+// Rows of a chunk of many inputs, at least: what the widest path decodes together.
+constexpr int64_t kPanelRows = 64;
 
 }  // namespace
 
@@ -67,8 +69,9 @@ int64_t PackedWidth(Format format, int64_t cols) {
   return (cols + whole - 1) / whole * whole;
 }
 
-int64_t RowsPerChunk(const QuantView& w) {
-  return std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, w.row_bytes()));
+int64_t RowsPerChunk(const QuantView& w, int64_t inputs) {
+  const int64_t rows = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, w.row_bytes()));
+  return inputs >= kManyInputs ? std::max(rows, kPanelRows) : rows;
 }
 
 void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activation, Output output,
@@ -82,11 +85,16 @@ void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activat
   const PackedInput x = PackInput(x_TK, w.format, activation, Workspace::kPackedInput, ctx);
   const bool round = output == Output::kBF16 && ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
-  ParallelFor(ctx, w.rows, RowsPerChunk(w), [&](int64_t begin, int64_t end, int) {
-    float* y = y_TO.data + begin;
-    x.Dot({w, begin, end, x_TK.rows, y, y_TO.stride}, ctx);
+  const int64_t rows = RowsPerChunk(w, x_TK.rows), chunks = (w.rows + rows - 1) / rows;
+  const int64_t groups = (x_TK.rows + kInputsPerChunk - 1) / kInputsPerChunk;
+  ParallelFor(ctx, groups * chunks, 1, [&](int64_t item, int64_t, int) {
+    const int64_t first = item / chunks * kInputsPerChunk, begin = item % chunks * rows;
+    const int64_t count = std::min(kInputsPerChunk, x_TK.rows - first);
+    const int64_t end = std::min(begin + rows, w.rows);
+    float* y = y_TO.row(first) + begin;
+    x.From(first).Dot({w, begin, end, count, y, y_TO.stride}, ctx);
     if (!round) return;
-    for (int64_t t = 0; t < x_TK.rows; ++t) ops.round_row(y + t * y_TO.stride, end - begin);
+    for (int64_t t = 0; t < count; ++t) ops.round_row(y + t * y_TO.stride, end - begin);
   });
 }
 

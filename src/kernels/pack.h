@@ -15,6 +15,10 @@ struct PackedInput {
   const uint16_t* const* bf16 = nullptr;  // one of the two is set: pointers to the packed rows
   const float* const* f32 = nullptr;
 
+  // Without the first rows.
+  PackedInput From(int64_t row) const {
+    return bf16 != nullptr ? PackedInput{bf16 + row, nullptr} : PackedInput{nullptr, f32 + row};
+  }
   // task.count rows from the first on.
   void Dot(const DotTask& task, const Context& ctx) const {
     if (bf16 != nullptr) {
@@ -30,7 +34,12 @@ struct PackedInput {
 PackedInput PackInput(MatrixView<const float> x_TK, tensor::Format format, Activation activation,
                       Workspace::Slot slot, const Context& ctx);
 
-// Output rows of w that make a chunk of work.
-int64_t RowsPerChunk(const QuantView& w);
+// From so many inputs on a chunk of work has more output rows, and takes part of the inputs: as
+// many as stay in a shared cache while all rows pass over them.
+inline constexpr int64_t kManyInputs = 32;
+inline constexpr int64_t kInputsPerChunk = 384;
+
+// Output rows of w that make a chunk of work for `inputs` input rows.
+int64_t RowsPerChunk(const QuantView& w, int64_t inputs);
 
 }  // namespace fathom::kernels

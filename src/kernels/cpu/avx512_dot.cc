@@ -152,12 +152,13 @@ void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
 constexpr int kTileRows = 2;
 constexpr int kTileInputs = 6;
 
-// A part of the weights, decoded: 16 rows of two stretches, 32 KB, that stay in the nearest caches
-// while inputs pass over them, six at a time. Lives on the stack.
+// A part of the weights, decoded: 64 rows of two stretches, 128 KB, and the sums of a group of
+// inputs, 384 KB: together they fill half of a second-level cache, while the inputs, which may come
+// from further away, pass over them six at a time. Lives on the stack.
 struct Panel {
-  static constexpr int64_t kRows = 16;
+  static constexpr int64_t kRows = 64;
   static constexpr int64_t kStretches = 2;
-  static constexpr int64_t kInputs = 128;  // inputs per decoding
+  static constexpr int64_t kInputs = 96;  // inputs per decoding
 
   static constexpr int64_t kWidth = kStretches * kStretch;
 
@@ -329,10 +330,12 @@ __m512 Fold16(const __m512* v) {
 // y [inputs, rows] <- the panel's sums, folded.
 void FoldPanel(const Panel& panel, int64_t inputs, int64_t rows, float* y, int64_t y_stride) {
   for (int64_t i = 0; i < inputs; ++i) {
-    __m512 v[Panel::kRows];
+    for (int64_t first = 0; first < rows; first += 16) {
+      __m512 v[16];
 #pragma GCC unroll 16
-    for (int r = 0; r < Panel::kRows; ++r) v[r] = _mm512_load_ps(panel.acc[i][r]);
-    Vec512::Store(y + i * y_stride, Fold16(v), rows);
+      for (int r = 0; r < 16; ++r) v[r] = _mm512_load_ps(panel.acc[i][first + r]);
+      Vec512::Store(y + i * y_stride + first, Fold16(v), Smaller(16, rows - first));
+    }
   }
 }
 
