@@ -1,11 +1,25 @@
 #include "base/topology.h"
 
+#ifndef FATHOM_WITHOUT_HWLOC
 #include <hwloc.h>
+#endif
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 namespace fathom {
+
+#ifdef FATHOM_WITHOUT_HWLOC
+
+// Every core that may be used counts, hyper-threads as well: cross builds have no hwloc.
+int PhysicalCores() {
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? std::max(CPU_COUNT(&allowed), 1)
+                                                              : 1;
+}
+
+#else
 
 int PhysicalCores() {
   hwloc_topology_t topology;
@@ -25,6 +39,8 @@ int PhysicalCores() {
   hwloc_topology_destroy(topology);
   return cores;
 }
+
+#endif
 
 int64_t MemoryBytes() {
   return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);

@@ -110,7 +110,7 @@ const Conversation& Longest(const std::vector<Conversation>& conversations) {
 
 std::vector<Path> AvailablePaths() {
   std::vector<Path> paths;
-  for (const Path path : {Path::kReference, Path::kAvx2, Path::kAvx512})
+  for (const Path path : kernels::kAllPaths)
     if (kernels::IsAvailable(path)) paths.push_back(path);
   return paths;
 }
