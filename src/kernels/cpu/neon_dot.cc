@@ -17,8 +17,6 @@
 namespace fathom::kernels::cpu {
 namespace {
 
-constexpr int64_t kBlock = 128;
-constexpr int64_t kStretch = 512;
 constexpr int64_t kSteps = kStretch / 32;
 constexpr int64_t kTileInputs = 4;
 
