@@ -1,5 +1,5 @@
 // Checkpoint codes to BF16 bits in NEON registers: a byte table each for the upper and the lower
-// half.
+// half; and the transposition that FP4 products and the packing for them share.
 #pragma once
 
 #include <arm_neon.h>
@@ -54,6 +54,18 @@ static inline CodeBytes16 DecodeE4M3(uint8x16_t codes) {
                                vld1q_u8(kNeonTables.e4m3_high), magnitude);
   high = vorrq_u8(high, vceqq_u8(magnitude, vdupq_n_u8(0x7f)));  // NaN
   return {low, vbslq_u8(vdupq_n_u8(0x7f), high, codes)};
+}
+
+// Rows become columns.
+static inline void Transpose4(uint32x4_t (&m)[4]) {
+  const auto wide = [](uint32x4_t v) { return vreinterpretq_u64_u32(v); };
+  const auto narrow = [](uint64x2_t v) { return vreinterpretq_u32_u64(v); };
+  const uint64x2_t even01 = wide(vtrn1q_u32(m[0], m[1])), odd01 = wide(vtrn2q_u32(m[0], m[1]));
+  const uint64x2_t even23 = wide(vtrn1q_u32(m[2], m[3])), odd23 = wide(vtrn2q_u32(m[2], m[3]));
+  m[0] = narrow(vtrn1q_u64(even01, even23));
+  m[1] = narrow(vtrn1q_u64(odd01, odd23));
+  m[2] = narrow(vtrn2q_u64(even01, even23));
+  m[3] = narrow(vtrn2q_u64(odd01, odd23));
 }
 
 }  // namespace fathom::kernels::cpu

@@ -81,18 +81,13 @@ void DecodeFp8(const uint8_t* codes, const uint8_t* scales, int64_t steps, int64
 // elements of four steps before the odd ones.
 void DecodeFp4(const uint8_t* codes, int64_t row, Panel& panel) {
   for (int64_t g = 0; g < 4; ++g) {
-    uint32x4_t block[4];
+    uint32x4_t dwords[4];
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) block[r] = vreinterpretq_u32_u8(vld1q_u8(codes + 64 * r + 16 * g));
-    const auto even01 = vreinterpretq_u64_u32(vtrn1q_u32(block[0], block[1]));
-    const auto odd01 = vreinterpretq_u64_u32(vtrn2q_u32(block[0], block[1]));
-    const auto even23 = vreinterpretq_u64_u32(vtrn1q_u32(block[2], block[3]));
-    const auto odd23 = vreinterpretq_u64_u32(vtrn2q_u32(block[2], block[3]));
-    const uint64x2_t dwords[4] = {vtrn1q_u64(even01, even23), vtrn1q_u64(odd01, odd23),
-                                  vtrn2q_u64(even01, even23), vtrn2q_u64(odd01, odd23)};
+    for (int r = 0; r < 4; ++r) dwords[r] = vreinterpretq_u32_u8(vld1q_u8(codes + 64 * r + 16 * g));
+    Transpose4(dwords);
 #pragma GCC unroll 4
     for (int q = 0; q < 4; ++q) {
-      const uint8x16_t bytes = vreinterpretq_u8_u64(dwords[q]);
+      const uint8x16_t bytes = vreinterpretq_u8_u32(dwords[q]);
       const CodeBytes16 low = DecodeE2M1(vandq_u8(bytes, vdupq_n_u8(15)));
       const CodeBytes16 high = DecodeE2M1(vshrq_n_u8(bytes, 4));
       auto* steps = panel.weights[g] + 4 * q;

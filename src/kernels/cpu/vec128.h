@@ -24,6 +24,12 @@ struct Vec128 {
   static constexpr int kValueHeads = 4;
   static constexpr int kValueVecs = 1;
 
+  // Ones in the lanes below n.
+  static uint32x4_t First(int32_t n) {
+    const int32x4_t lane = {0, 1, 2, 3};
+    return vcltq_s32(lane, vdupq_n_s32(n));
+  }
+
   static F Zero() { return Set(0.0f); }
   static F Set(float x) {
     const float32x4_t four = vdupq_n_f32(x);
@@ -50,6 +56,16 @@ struct Vec128 {
     for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
   }
 
+  // A function of registers, register by register.
+  template <typename Function>
+  static F Each(Function function, F x) {
+    return {function(x.a), function(x.b), function(x.c), function(x.d)};
+  }
+  template <typename Function>
+  static F Each(Function function, F x, F y) {
+    return {function(x.a, y.a), function(x.b, y.b), function(x.c, y.c), function(x.d, y.d)};
+  }
+
   static F Add(F x, F y) { return Each(vaddq_f32, x, y); }
   static F Sub(F x, F y) { return Each(vsubq_f32, x, y); }
   static F Mul(F x, F y) { return Each(vmulq_f32, x, y); }
@@ -69,9 +85,9 @@ struct Vec128 {
   static F Max(F x, F y) { return Each(Max4, x, y); }
 
   // numerics::ToBF16 and back.
-  static F RoundToBF16(F x) { return {Round4(x.a), Round4(x.b), Round4(x.c), Round4(x.d)}; }
+  static F RoundToBF16(F x) { return Each(Round4, x); }
   // The sequence of numerics::Exp.
-  static F Exp(F x) { return {Exp4(x.a), Exp4(x.b), Exp4(x.c), Exp4(x.d)}; }
+  static F Exp(F x) { return Each(Exp4, x); }
 
   // 16 lanes to 8, 4, 2, 1.
   static float Fold(F v) {
@@ -102,16 +118,6 @@ struct Vec128 {
   }
 
  private:
-  template <typename Function>
-  static F Each(Function function, F x, F y) {
-    return {function(x.a, y.a), function(x.b, y.b), function(x.c, y.c), function(x.d, y.d)};
-  }
-
-  static uint32x4_t First(int32_t n) {
-    const int32x4_t lane = {0, 1, 2, 3};
-    return vcltq_s32(lane, vdupq_n_s32(n));
-  }
-
   static F Widen(uint16x8_t low, uint16x8_t high) {
     const auto four = [](uint16x4_t words) {
       return vreinterpretq_f32_u32(vshll_n_u16(words, 16));
