@@ -10,6 +10,10 @@
 
 namespace fathom {
 
+int64_t MemoryBytes() {
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
+}
+
 #ifdef FATHOM_WITHOUT_HWLOC
 
 // Every core that may be used counts, hyper-threads as well: cross builds have no hwloc.
@@ -18,6 +22,8 @@ int PhysicalCores() {
   return sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? std::max(CPU_COUNT(&allowed), 1)
                                                               : 1;
 }
+
+int64_t CacheBytes() { return 0; }
 
 #else
 
@@ -40,12 +46,6 @@ int PhysicalCores() {
   return cores;
 }
 
-#endif
-
-int64_t MemoryBytes() {
-  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
-}
-
 int64_t CacheBytes() {
   hwloc_topology_t topology;
   if (hwloc_topology_init(&topology) != 0) return 0;
@@ -61,5 +61,7 @@ int64_t CacheBytes() {
   hwloc_topology_destroy(topology);
   return bytes;
 }
+
+#endif
 
 }  // namespace fathom
