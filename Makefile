@@ -19,17 +19,19 @@ build:  ## the release binary, build/release/fathom (default)
 run: build  ## build, then hold a short conversation with the bundled demonstration model
 	@tools/demo.sh build/release/fathom
 
-# One ctest run over both builds, so that its summary counts everything. Tests of the sanitizer build are
+# One ctest run over all builds, so that its summary counts everything. Tests of the sanitizer build are
 # named sanitized.*, those of the fuzz targets fuzz.*; both come from one build by clang, whose libFuzzer
-# needs the sanitizers anyway.
-test:  ## the whole suite: release build, sanitizer build, a short run of every fuzz target
-	@tools/install_packages.sh build test
+# needs the sanitizers anyway. Those for 64-bit Arm, which run by emulation, are named neon.*.
+test:  ## the whole suite: release build, sanitizer build, Arm build, a short run of every fuzz target
+	@tools/install_packages.sh build test cross
 	@$(CONFIGURE) release
 	@$(COMPILE) release
 	@$(CONFIGURE) fuzz
 	@$(COMPILE) sanitize
+	@$(CONFIGURE) neon
+	@$(COMPILE) neon
 	@rm -rf build/fuzz/fuzz/test_corpus && mkdir -p build/all
-	@for name in release fuzz; do echo "subdirs(\"$(CURDIR)/build/$$name\")"; done \
+	@for name in release fuzz neon; do echo "subdirs(\"$(CURDIR)/build/$$name\")"; done \
 	  > build/all/CTestTestfile.cmake
 	@ctest --test-dir build/all --parallel $(JOBS) --output-on-failure --no-tests=error \
 	  --no-label-summary

@@ -10,6 +10,9 @@
 #
 # FATHOM_ROOMS collects the names of all of them.
 function(fathom_room name)
+  if(FATHOM_ONLY_ROOMS AND NOT name IN_LIST FATHOM_ONLY_ROOMS)
+    return()
+  endif()
   set(FATHOM_ROOMS ${FATHOM_ROOMS} ${name} PARENT_SCOPE)
   cmake_parse_arguments(ROOM "" "FLOOR" "INCLUDES;PACKAGES;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc
@@ -27,6 +30,9 @@ function(fathom_room name)
   elseif(FATHOM_BUILD_FUZZERS)
     # The rooms report their coverage to the fuzzer.
     target_compile_options(fathom_${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+  if(FATHOM_ONLY_TESTS AND NOT name IN_LIST FATHOM_ONLY_TESTS)
+    return()
   endif()
   if(FATHOM_BUILD_TESTS AND tests)
     add_executable(${name}_test ${tests})

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that are missing: tools/install_packages.sh [build] [test] [format]
+# Installs the Debian packages that are missing: tools/install_packages.sh [build] [test] [cross] [format]
 #
 # Each word adds one group; without any it is `build`. Nothing is asked and nothing is downloaded
 # when all packages are present, so every make target can call it. On a system without dpkg it only
@@ -9,6 +9,7 @@ set -eu
 build="g++ cmake ninja-build pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev libpcre2-dev
   libcli11-dev libedit-dev libhwloc-dev"
 test="libgtest-dev libgmock-dev libbenchmark-dev clang-19 libclang-rt-19-dev"
+cross="g++-aarch64-linux-gnu qemu-user googletest"
 format="clang-format"
 
 wanted=
@@ -16,9 +17,10 @@ for group in "${@:-build}"; do
   case $group in
     build) wanted="$wanted $build" ;;
     test) wanted="$wanted $test" ;;
+    cross) wanted="$wanted $cross" ;;
     format) wanted="$wanted $format" ;;
     *)
-      echo "install_packages.sh: expected build, test or format, found '$group'" >&2
+      echo "install_packages.sh: expected build, test, cross or format, found '$group'" >&2
       exit 2
       ;;
   esac

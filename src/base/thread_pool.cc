@@ -20,6 +20,9 @@ constexpr int kSpins = 2000;
 inline void Pause() {
 #if defined(__x86_64__)
   _mm_pause();
+#elif defined(__aarch64__)
+  // yield does nothing on cores without hyper-threads; isb waits about as long as pause.
+  asm volatile("isb");
 #endif
 }
 

@@ -1,11 +1,31 @@
 #include "base/topology.h"
 
+#ifndef FATHOM_WITHOUT_HWLOC
 #include <hwloc.h>
+#endif
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 namespace fathom {
+
+int64_t MemoryBytes() {
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
+}
+
+#ifdef FATHOM_WITHOUT_HWLOC
+
+// Every core that may be used counts, hyper-threads as well: cross builds have no hwloc.
+int PhysicalCores() {
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? std::max(CPU_COUNT(&allowed), 1)
+                                                              : 1;
+}
+
+int64_t CacheBytes() { return 0; }
+
+#else
 
 int PhysicalCores() {
   hwloc_topology_t topology;
@@ -26,10 +46,6 @@ int PhysicalCores() {
   return cores;
 }
 
-int64_t MemoryBytes() {
-  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
-}
-
 int64_t CacheBytes() {
   hwloc_topology_t topology;
   if (hwloc_topology_init(&topology) != 0) return 0;
@@ -45,5 +61,7 @@ int64_t CacheBytes() {
   hwloc_topology_destroy(topology);
   return bytes;
 }
+
+#endif
 
 }  // namespace fathom

@@ -122,7 +122,7 @@ void RegisterBench(CLI::App& app, int& exit_code) {
   command
       ->add_option("--path", options->model.path,
                    "Kernels to compute with. All give the same results, bit for bit")
-      ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512"}))
+      ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512", "neon"}))
       ->capture_default_str();
   command
       ->add_option("--numerics", options->model.numerics,

@@ -19,7 +19,7 @@ void ModelOptions::AddTo(CLI::App& command) {
       ->check(CLI::PositiveNumber);
   command
       .add_option("--path", path, "Kernels to compute with. All give the same results, bit for bit")
-      ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512"}))
+      ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512", "neon"}))
       ->capture_default_str();
   command
       .add_option("--numerics", numerics,

@@ -14,32 +14,42 @@ std::string_view Name(Path path) {
       return "avx2";
     case Path::kAvx512:
       return "avx512";
+    case Path::kNeon:
+      return "neon";
   }
   return "";
 }
 
 std::optional<Path> ParsePath(std::string_view name) {
-  for (const Path path : {Path::kReference, Path::kAvx2, Path::kAvx512})
+  for (const Path path : kAllPaths)
     if (Name(path) == name) return path;
   return std::nullopt;
 }
 
 bool IsAvailable(Path path) {
-  if (path == Path::kReference) return true;
+  switch (path) {
+    case Path::kReference:
+      return true;
 #if defined(__x86_64__)
-  if (path == Path::kAvx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
-         __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
+    case Path::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case Path::kAvx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
+             __builtin_cpu_supports("avx512bf16");
+#elif defined(__aarch64__)
+    case Path::kNeon:
+      return true;
 #endif
+    default:
+      return false;
+  }
 }
 
 Path BestPath() {
-  if (IsAvailable(Path::kAvx512)) return Path::kAvx512;
-  if (IsAvailable(Path::kAvx2)) return Path::kAvx2;
+  for (const Path path : {Path::kAvx512, Path::kAvx2, Path::kNeon})
+    if (IsAvailable(path)) return path;
   return Path::kReference;
 }
 

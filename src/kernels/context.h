@@ -25,9 +25,11 @@ enum class Path {
   kReference,  // plain scalar C++, the definition of every result
   kAvx2,       // AVX2 and FMA
   kAvx512,     // AVX-512 F/BW/VL/DQ/VBMI, VNNI and BF16
+  kNeon,       // NEON, which every 64-bit Arm processor has
 };
+inline constexpr Path kAllPaths[] = {Path::kReference, Path::kAvx2, Path::kAvx512, Path::kNeon};
 
-// "reference", "avx2", "avx512".
+// "reference", "avx2", "avx512", "neon".
 std::string_view Name(Path path);
 std::optional<Path> ParsePath(std::string_view name);
 bool IsAvailable(Path path);

@@ -106,7 +106,7 @@ inline Weights RandomWeights(tensor::Format format, int64_t rows, int64_t cols, 
 
 inline std::vector<Path> AvailablePaths() {
   std::vector<Path> paths;
-  for (const Path path : {Path::kReference, Path::kAvx2, Path::kAvx512})
+  for (const Path path : kAllPaths)
     if (IsAvailable(path)) paths.push_back(path);
   return paths;
 }

@@ -9,6 +9,8 @@ const PathOps& OpsOf(Path path) {
 #if defined(__x86_64__)
   if (path == Path::kAvx2) return kAvx2Ops;
   if (path == Path::kAvx512) return kAvx512Ops;
+#elif defined(__aarch64__)
+  if (path == Path::kNeon) return kNeonOps;
 #endif
   return kReferenceOps;
 }

@@ -100,6 +100,8 @@ extern const PathOps kReferenceOps;
 #if defined(__x86_64__)
 extern const PathOps kAvx2Ops;
 extern const PathOps kAvx512Ops;
+#elif defined(__aarch64__)
+extern const PathOps kNeonOps;
 #endif
 
 }  // namespace fathom::kernels

@@ -7,6 +7,8 @@ const RowOps& RowOpsOf(Path path) {
 #if defined(__x86_64__)
   if (path == Path::kAvx2) return kAvx2RowOps;
   if (path == Path::kAvx512) return kAvx512RowOps;
+#elif defined(__aarch64__)
+  if (path == Path::kNeon) return kNeonRowOps;
 #endif
   return kReferenceRowOps;
 }

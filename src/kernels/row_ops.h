@@ -119,6 +119,8 @@ extern const RowOps kReferenceRowOps;
 #if defined(__x86_64__)
 extern const RowOps kAvx2RowOps;
 extern const RowOps kAvx512RowOps;
+#elif defined(__aarch64__)
+extern const RowOps kNeonRowOps;
 #endif
 
 }  // namespace fathom::kernels

@@ -60,7 +60,7 @@ std::vector<TokenId> MakeTokens(int64_t count, int64_t vocab, uint64_t seed) {
 
 std::vector<kernels::Path> AvailablePaths() {
   std::vector<kernels::Path> paths;
-  for (const auto path : {kernels::Path::kReference, kernels::Path::kAvx2, kernels::Path::kAvx512})
+  for (const auto path : kernels::kAllPaths)
     if (kernels::IsAvailable(path)) paths.push_back(path);
   return paths;
 }
