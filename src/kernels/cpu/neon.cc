@@ -5,7 +5,12 @@
 
 namespace fathom::kernels {
 
-const PathOps kNeonOps = {cpu::DotBF16Neon, cpu::DotF32Neon, cpu::AttendNeon, cpu::IndexScoresNeon,
+const PathOps kNeonOps = {cpu::DotBF16Neon,
+                          cpu::DotF32Neon,
+                          cpu::AttendNeon,
+                          cpu::IndexPackNeon,
+                          cpu::IndexScoresNeon,
+                          cpu::CollectAboveNeon,
                           16};
 
 }  // namespace fathom::kernels
