@@ -18,7 +18,10 @@ void ModelOptions::AddTo(CLI::App& command) {
                   "model)")
       ->check(CLI::PositiveNumber);
   command
-      .add_option("--path", path, "Kernels to compute with. All give the same results, bit for bit")
+      .add_option(
+          "--path", path,
+          "Kernels to compute with; all give the same results, bit for bit (auto: what FATHOM_ISA "
+          "names, else the fastest)")
       ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512", "neon"}))
       ->capture_default_str();
   command
@@ -34,10 +37,13 @@ Result<std::string> ModelOptions::Directory() const {
 }
 
 Result<kernels::Path> ModelOptions::ChosenPath() const {
-  if (path == "auto") return kernels::BestPath();
-  const auto chosen = kernels::ParsePath(path);
-  if (!chosen || !kernels::IsAvailable(*chosen))
-    return Error{"--path " + path + ": this machine cannot run it"};
+  const auto named = kernels::PathFromEnvironment();
+  if (path == "auto" && !named) return kernels::BestPath();
+  const std::string name = path == "auto" ? std::string(*named) : path;
+  const auto chosen = kernels::ParsePath(name);
+  const char* source = path == "auto" ? "FATHOM_ISA=" : "--path ";
+  if (!chosen) return Error{source + name + ": expected reference, avx2, avx512 or neon"};
+  if (!kernels::IsAvailable(*chosen)) return Error{source + name + ": this machine cannot run it"};
   return *chosen;
 }
 

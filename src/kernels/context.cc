@@ -1,6 +1,7 @@
 #include "kernels/context.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "numerics/flush.h"
 
@@ -47,7 +48,17 @@ bool IsAvailable(Path path) {
   }
 }
 
+std::optional<std::string_view> PathFromEnvironment() {
+  const char* name = std::getenv("FATHOM_ISA");
+  if (name == nullptr || *name == 0) return std::nullopt;
+  return name;
+}
+
 Path BestPath() {
+  if (const auto name = PathFromEnvironment()) {
+    const std::optional<Path> path = ParsePath(*name);
+    if (path.has_value() && IsAvailable(*path)) return *path;
+  }
   for (const Path path : {Path::kAvx512, Path::kAvx2, Path::kNeon})
     if (IsAvailable(path)) return path;
   return Path::kReference;

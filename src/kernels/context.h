@@ -33,7 +33,9 @@ inline constexpr Path kAllPaths[] = {Path::kReference, Path::kAvx2, Path::kAvx51
 std::string_view Name(Path path);
 std::optional<Path> ParsePath(std::string_view name);
 bool IsAvailable(Path path);
-// The fastest one this machine can run.
+// What the environment variable FATHOM_ISA says, unless it is empty or not set.
+std::optional<std::string_view> PathFromEnvironment();
+// The one that FATHOM_ISA names, if this machine can run it; else the fastest one it can run.
 Path BestPath();
 
 // Scratch memory by purpose; grows when a larger request than ever before comes and never shrinks,

@@ -95,8 +95,8 @@ void RunCompressor(const CompressorTables& t, const model::Compressor& compresso
   FloatTable value = MakeTable(chunk, width), score = value;
   std::vector<model::BlockJob> jobs;
   const int64_t dim = out.cols();
-  const kernels::RowLayout layout =
-      kernels::LayoutOf(compressor.kind, dim, compressor.rotary_dims, ctx.mode);
+  // Plain floats, rounded as `mode` says: the packed formats would hide a rounding left out.
+  const kernels::RowLayout layout{kernels::RowFormat::kF32, dim, 0};
   std::vector<std::byte> encoded(static_cast<size_t>(out.rows() * layout.bytes()));
   for (int64_t at = 0; at < t.x.rows(); at += chunk) {
     const int64_t rows = std::min(chunk, t.x.rows() - at);
