@@ -104,7 +104,7 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
                    const Context& ctx) {
   const QuantView& shape = experts[0].w1;
   const PackedInput x = PackInput(x_TD, shape.format, activation, Workspace::kPackedInput, ctx);
-  const int64_t rows = std::min(RowsPerChunk(shape, plan.slots_max), shape.rows);
+  const int64_t rows = std::min(RowsPerChunk(shape, plan.slots_max, ctx), shape.rows);
   const int64_t chunks = (shape.rows + rows - 1) / rows;
   const int64_t group_max = std::min(plan.slots_max, kInputsPerChunk);
   const int64_t groups = (plan.slots_max + kInputsPerChunk - 1) / kInputsPerChunk;
@@ -141,7 +141,7 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
   const PackedInput x = PackInput(hidden, shape.format, activation, Workspace::kPackedHidden, ctx);
   // A chunk passes through all active experts, so that their outputs are added in order by one
   // thread. With few inputs it is as many bytes over all experts as a chunk of one product.
-  int64_t rows = RowsPerChunk(shape, plan.slots_max);
+  int64_t rows = RowsPerChunk(shape, plan.slots_max, ctx);
   if (plan.slots_max < kManyInputs) rows = std::max<int64_t>(rows / plan.active, 16);
   rows = std::min(rows, shape.rows);
   const int64_t partial_floats = plan.slots_max * rows;

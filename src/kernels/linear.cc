@@ -1,5 +1,7 @@
 #include "kernels/linear.h"
 
+#include <algorithm>
+
 #include "kernels/pack.h"
 #include "kernels/paths.h"
 #include "kernels/row_ops.h"
@@ -53,8 +55,10 @@ Operation ProductOf(Format format) {
 // Bytes of weights handed out at a time: large enough for long sequential reads, small enough to
 // keep threads even. Ref: kernels.md rule 1.
 constexpr int64_t kChunkBytes = 64 << 10;
-// Rows of a chunk of many inputs, at least: what the widest path decodes together.
+// Rows that the widest path decodes together, and how many of those a chunk has at most: a longer
+// chunk waits less often for its first weights.
 constexpr int64_t kPanelRows = 64;
+constexpr int64_t kPanelsPerChunk = 4;
 
 }  // namespace
 
@@ -69,9 +73,11 @@ int64_t PackedWidth(Format format, int64_t cols) {
   return (cols + whole - 1) / whole * whole;
 }
 
-int64_t RowsPerChunk(const QuantView& w, int64_t inputs) {
+int64_t RowsPerChunk(const QuantView& w, int64_t inputs, const Context& ctx) {
   const int64_t rows = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, w.row_bytes()));
-  return inputs >= kManyInputs ? std::max(rows, kPanelRows) : rows;
+  if (inputs < kManyInputs) return rows;
+  const int64_t panels = w.rows / (4 * kPanelRows * ctx.pool.threads());
+  return std::max(rows, kPanelRows * std::clamp<int64_t>(panels, 1, kPanelsPerChunk));
 }
 
 void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activation, Output output,
@@ -85,7 +91,7 @@ void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activat
   const PackedInput x = PackInput(x_TK, w.format, activation, Workspace::kPackedInput, ctx);
   const bool round = output == Output::kBF16 && ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
-  const int64_t rows = RowsPerChunk(w, x_TK.rows), chunks = (w.rows + rows - 1) / rows;
+  const int64_t rows = RowsPerChunk(w, x_TK.rows, ctx), chunks = (w.rows + rows - 1) / rows;
   const int64_t groups = (x_TK.rows + kInputsPerChunk - 1) / kInputsPerChunk;
   ParallelFor(ctx, groups * chunks, 1, [&](int64_t item, int64_t, int) {
     const int64_t first = item / chunks * kInputsPerChunk, begin = item % chunks * rows;

@@ -36,10 +36,10 @@ PackedInput PackInput(MatrixView<const float> x_TK, tensor::Format format, Activ
 
 // From so many inputs on a chunk of work has more output rows, and takes part of the inputs: as
 // many as stay in a shared cache while all rows pass over them.
-inline constexpr int64_t kManyInputs = 32;
+inline constexpr int64_t kManyInputs = 9;
 inline constexpr int64_t kInputsPerChunk = 384;
 
 // Output rows of w that make a chunk of work for `inputs` input rows.
-int64_t RowsPerChunk(const QuantView& w, int64_t inputs);
+int64_t RowsPerChunk(const QuantView& w, int64_t inputs, const Context& ctx);
 
 }  // namespace fathom::kernels

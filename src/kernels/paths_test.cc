@@ -427,8 +427,7 @@ TEST(Paths, VectorExponentialIsTheScalarOne) {
 }
 
 TEST(Paths, NamesAreParsedBack) {
-  for (const Path path : kAllPaths)
-    EXPECT_EQ(ParsePath(Name(path)), path);
+  for (const Path path : kAllPaths) EXPECT_EQ(ParsePath(Name(path)), path);
   EXPECT_EQ(ParsePath("sse"), std::nullopt);
   EXPECT_TRUE(IsAvailable(BestPath()));
 }

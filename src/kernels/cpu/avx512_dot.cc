@@ -21,10 +21,11 @@ constexpr int64_t kPrefetchBytes = kFormat == Format::kBF16 ? 4096 : 6144;
 
 constexpr int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-template <_mm_hint kHint>
+// To a cache: locality 3 is the first-level one, 2 the second.
+template <int kLocality>
 [[gnu::always_inline]] inline void Prefetch(const std::byte* p, int64_t bytes) {
 #pragma GCC unroll 16
-  for (int64_t line = 0; line < bytes; line += 64) _mm_prefetch(p + line, kHint);
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + line, 0, kLocality);
 }
 
 // Where the stretches of a row stand. The last one, when it is not whole, is copied and padded with
@@ -73,7 +74,7 @@ template <Format kFormat, int kInputs>
   __m512 sum[kInputs];
 #pragma GCC unroll 2
   for (int64_t half = 0; half < 2; ++half) {
-    Prefetch<_MM_HINT_T1>(ahead + half * kHalfBytes, kHalfBytes);
+    Prefetch<2>(ahead + half * kHalfBytes, kHalfBytes);
     __m512 p[kInputs];
 #pragma GCC unroll 8
     for (int i = 0; i < kInputs; ++i) p[i] = _mm512_setzero_ps();
@@ -165,16 +166,14 @@ struct Panel {
   alignas(64) uint16_t codes[kRows][kWidth];
   alignas(64) float scales[kStretches][kRows][16];  // FP4
   alignas(64) float acc[kInputs][kRows][16];
+  const std::byte* ahead[kRows];  // what the rows' places hold next
 };
 
-// Stretch b of row o to stretch `place` of row r of the panel. Fetches what stands there next, once
-// all inputs have met this panel.
+// Stretch b of row o to stretch `place` of row r of the panel.
 template <Format kFormat>
 void DecodeToPanel(const RowReader<kFormat>& row, int64_t cols, int64_t b, int64_t place, int64_t r,
-                   const std::byte* ahead, Panel& panel) {
-  constexpr int64_t kBytes = CodeBytes<kFormat>(kStretch);
-  alignas(64) std::byte copy[kBytes];
-  Prefetch<_MM_HINT_T1>(ahead, kBytes);
+                   Panel& panel) {
+  alignas(64) std::byte copy[CodeBytes<kFormat>(kStretch)];
   const bool is_whole = b < cols / kStretch;
   const StretchView stretch = is_whole ? row.Whole(b) : row.Last(b, copy);
   StretchReader<kFormat> reader;
@@ -269,18 +268,22 @@ void DotTile(const TilePlace& tile, Panel& panel) {
 }
 
 // kInputs inputs against all rows of the panel. Meanwhile the inputs of the next tile are fetched,
-// a part with each pair of rows: they come from memory or the third-level cache.
+// a part with each pair of rows: they come from memory or the third-level cache. So are, with the
+// first tile, the weights of the next panel.
 template <Format kFormat, int kInputs>
 void DotPanel(TilePlace tile, int64_t rows, Panel& panel) {
   constexpr int64_t kPart = Panel::kWidth * kTileRows / Panel::kRows;
   const auto fetch_next = [&](int64_t part) {
     for (int64_t m = 0; m < tile.next_inputs; ++m)
-      Prefetch<_MM_HINT_T1>(
+      Prefetch<2>(
           reinterpret_cast<const std::byte*>(tile.next[m] + tile.next_offset + part * kPart),
           kPart * 2);
   };
   for (; tile.row + kTileRows <= rows; tile.row += kTileRows) {
     fetch_next(tile.row / kTileRows);
+    if (tile.input == 0)
+      for (int64_t r = tile.row; r < tile.row + kTileRows; ++r)
+        Prefetch<2>(panel.ahead[r], Panel::kStretches * CodeBytes<kFormat>(kStretch));
     DotTile<kFormat, kTileRows, kInputs>(tile, panel);
   }
   for (; tile.row < rows; ++tile.row) DotTile<kFormat, 1, kInputs>(tile, panel);
@@ -357,12 +360,12 @@ void DotPanels(const DotTask& task, const uint16_t* const* x) {
           tile.steps[2 * s + 1] = steps - tile.steps[2 * s];
           for (int64_t r = 0; r < rows; ++r) {
             const RowReader<kFormat> row(task.w, o + r);
-            const bool goes_on = b + s + Panel::kStretches < stretches;
-            const std::byte* ahead =
-                goes_on
-                    ? row.codes(b + s + Panel::kStretches)
-                    : RowReader<kFormat>(task.w, Smaller(o + r + rows, task.w.rows - 1)).codes(s);
-            DecodeToPanel<kFormat>(row, cols, b + s, s, r, ahead, panel);
+            DecodeToPanel<kFormat>(row, cols, b + s, s, r, panel);
+            if (s > 0) continue;
+            panel.ahead[r] =
+                b + Panel::kStretches < stretches
+                    ? row.codes(b + Panel::kStretches)
+                    : RowReader<kFormat>(task.w, Smaller(o + r + rows, task.w.rows - 1)).codes(0);
           }
         }
         // Tiles of nearly equal width: 9 inputs are 5 and 4.
