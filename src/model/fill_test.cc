@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -18,8 +19,8 @@ Config SmallConfig() {
 }
 
 bool SameBytes(const RowStore& a, const RowStore& b) {
-  return a.bytes() == b.bytes() &&
-         std::memcmp(a.rows().data, b.rows().data, static_cast<size_t>(a.bytes())) == 0;
+  return std::equal(a.rows().data, a.rows().data + a.bytes(), b.rows().data,
+                    b.rows().data + b.bytes());
 }
 
 TEST(Fill, SameSeedSameState) {

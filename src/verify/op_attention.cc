@@ -96,7 +96,7 @@ void RunCompressor(const CompressorTables& t, const model::Compressor& compresso
   std::vector<model::BlockJob> jobs;
   const int64_t dim = out.cols();
   // Plain floats, rounded as `mode` says: the packed formats would hide a rounding left out.
-  const kernels::RowLayout layout{kernels::RowFormat::kF32, dim, 0};
+  const kernels::RowLayout layout{kernels::RowFormat::kF32, dim, compressor.rotary_dims};
   std::vector<std::byte> encoded(static_cast<size_t>(out.rows() * layout.bytes()));
   for (int64_t at = 0; at < t.x.rows(); at += chunk) {
     const int64_t rows = std::min(chunk, t.x.rows() - at);
