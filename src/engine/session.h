@@ -23,9 +23,10 @@
 
 namespace fathom::engine {
 
-// Prompt tokens per pass. Past this the products gain little from more rows, while progress and
-// interruption, which happen between passes, get coarser.
-inline constexpr int64_t kDefaultChunkTokens = 512;
+// Prompt tokens per pass. Products are as fast as they get from some 48 rows on, as measured,
+// and 2048 tokens give each of 256 experts 48; with more, progress and interruption, which happen
+// between passes, only get coarser.
+inline constexpr int64_t kDefaultChunkTokens = 2048;
 
 struct SessionOptions {
   int threads = 0;  // 0: one per physical core
