@@ -1,6 +1,7 @@
 // The same identity at the real widths of V4-Flash: one layer of each kind and the MTP block, few
 // experts, random weights in the published formats (model/synth.h), about 800 MB of them.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -42,7 +43,8 @@ class FlashWidths : public testing::Test {
   void SetUp() override {
     if (kIsSlowBuild)
       GTEST_SKIP() << "real widths under a sanitizer take longer than the whole suite may";
-    dir_ = std::filesystem::path(testing::TempDir()) / "fathom_flash_slice";
+    dir_ = std::filesystem::path(testing::TempDir()) /
+           ("fathom_flash_slice_" + std::to_string(::getpid()));
     ASSERT_TRUE(model::PrepareFolder(dir_, model::ExistingFolder::kReplace).ok());
     ThreadPool pool(2);
     const auto written =
