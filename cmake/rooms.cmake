@@ -52,16 +52,23 @@ fathom_room(numerics FLOOR 1 INCLUDES base)
 fathom_room(tokenizer FLOOR 2 INCLUDES base text PACKAGES fmt pcre2 LINK PkgConfig::PCRE2)
 fathom_room(tensor FLOOR 2 INCLUDES base numerics)
 fathom_room(chat FLOOR 3 INCLUDES base text tokenizer PACKAGES fmt)
+fathom_room(grammar FLOOR 3 INCLUDES base text tokenizer PACKAGES fmt pcre2)
 fathom_room(kernels FLOOR 3 INCLUDES base numerics tensor)
 fathom_room(checkpoint FLOOR 3 INCLUDES base numerics tensor PACKAGES fmt)
+fathom_room(api FLOOR 4 INCLUDES base text chat PACKAGES fmt)
 fathom_room(model FLOOR 4 INCLUDES base numerics tensor kernels checkpoint PACKAGES fmt)
 fathom_room(sampling FLOOR 4 INCLUDES base numerics tensor kernels)
 fathom_room(engine FLOOR 6 INCLUDES base numerics tensor kernels model sampling PACKAGES fmt)
 fathom_room(verify FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
+fathom_room(server FLOOR 7
+  INCLUDES base text tokenizer numerics tensor chat grammar api kernels model sampling engine
+  PACKAGES fmt http.cc:boost http_connection.cc:boost http_connection.h:boost
+           http.cc:openssl http_connection.cc:openssl http_connection.h:openssl
+  LINK Boost::headers OpenSSL::SSL)
 fathom_room(measure FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
 fathom_room(cli FLOOR 8
-  INCLUDES base text numerics tokenizer tensor chat kernels checkpoint model sampling engine verify
-           measure
+  INCLUDES base text numerics tokenizer tensor chat grammar api kernels checkpoint model sampling engine
+           server verify measure
   PACKAGES fmt CLI11 line_editor.cc:libedit
   LINK CLI11::CLI11 PkgConfig::EDIT)
 

@@ -46,6 +46,9 @@ std::string PackageOf(const std::string& header) {
       {"histedit.h", "libedit"},
       {"editline/", "libedit"},
       {"hwloc", "hwloc"},
+      {"boost/", "boost"},
+      {"openssl/", "openssl"},
+      {"valijson/", "valijson"},
       {"gtest/", "gtest"},
       {"gmock/", "gtest"},
       {"benchmark/", "benchmark"},
@@ -84,6 +87,7 @@ bool AllowsPackage(const std::vector<Room>& rooms, const std::string& file,
     // A pause instruction while threads spin is the one use outside the kernels.
     return file.starts_with("src/kernels/cpu/") || file == "src/base/thread_pool.cc";
   }
+  if (package == "valijson") return IsTest(file);
   if (!file.starts_with("src/")) return package == "fmt";
   const size_t slash = file.find('/', 4);
   const Room* room = FindRoom(rooms, file.substr(4, slash - 4));

@@ -1,0 +1,84 @@
+// What a client is told when its request cannot be answered: the status, and the error object of
+// its dialect. Source of texts and types: docs/api.md, "Errors".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "base/check.h"
+
+namespace fathom::api {
+
+// Which API a request speaks; it decides the form of answers and errors.
+enum class Dialect { kChat, kCompletions, kAnthropic, kResponses };
+
+struct ApiError {
+  int status = 400;
+  std::string message;
+  std::string type = "invalid_request_error";  // OpenAI's name; Anthropic's follows from the status
+  std::optional<std::string> param = {};
+  std::string code = "invalid_request_error";
+  std::optional<int64_t> retry_after_s = {};  // sent as a header, with 429 and 503
+};
+
+// The JSON body. On Anthropic routes it carries the members of both dialects.
+std::string WriteError(const ApiError& error, Dialect dialect, const std::string& request_id);
+
+// The usual ones.
+ApiError BadRequest(std::string message);
+ApiError NotFound(const std::string& method, const std::string& path);
+ApiError MethodNotAllowed(const std::string& method, const std::string& path);
+ApiError BodyTooLarge(int64_t limit_bytes);
+ApiError MissingKey();
+ApiError WrongKey(const std::string& key);  // only its last four characters are shown
+ApiError QueueFull(int64_t retry_after_s);
+ApiError NotReady(std::string why);       // 503
+ApiError ServerFailed(std::string what);  // 500: ours, never for bad input
+// `completion_tokens` is 0 when the request named no limit.
+ApiError ContextTooLong(int64_t context_tokens, int64_t prompt_tokens, int64_t completion_tokens);
+
+// A value or the error a client gets; works with FATHOM_TRY as Result does.
+template <typename T>
+class [[nodiscard]] Parsed {
+ public:
+  Parsed(T value) : state_(std::in_place_index<0>, std::move(value)) {}         // NOLINT: implicit
+  Parsed(ApiError error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
+
+  bool ok() const { return state_.index() == 0; }
+  const T& value() const& {
+    FATHOM_CHECK(ok(), error().message);
+    return std::get<0>(state_);
+  }
+  T& value() & {
+    FATHOM_CHECK(ok(), error().message);
+    return std::get<0>(state_);
+  }
+  T value() && {
+    FATHOM_CHECK(ok(), error().message);
+    return std::get<0>(std::move(state_));
+  }
+  const ApiError& error() const& { return std::get<1>(state_); }
+  ApiError&& error() && { return std::get<1>(std::move(state_)); }
+
+ private:
+  std::variant<T, ApiError> state_;
+};
+
+template <>
+class [[nodiscard]] Parsed<void> {
+ public:
+  Parsed() = default;
+  Parsed(ApiError error) : error_(std::move(error)) {}  // NOLINT: implicit
+
+  bool ok() const { return !error_.has_value(); }
+  const ApiError& error() const& { return *error_; }
+  ApiError&& error() && { return *std::move(error_); }
+
+ private:
+  std::optional<ApiError> error_;
+};
+
+}  // namespace fathom::api

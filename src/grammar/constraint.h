@@ -1,0 +1,94 @@
+// What a completion may say: a pushdown automaton over the bytes of the answer, and from its state
+// the set of tokens that may come next. Reasoning is free; what comes after </think> obeys.
+// Immutable parts are shared, states are cheap; a state belongs to one thread.
+//
+// Source of the supported schema features: docs/api.md, "Structured output".
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "tokenizer/tokenizer.h"
+
+namespace fathom::grammar {
+
+class Grammar;  // a compiled automaton; immutable
+
+// One JSON value of any kind; and one that is an object.
+std::shared_ptr<const Grammar> AnyJson();
+std::shared_ptr<const Grammar> AnyObject();
+
+struct SchemaOptions {
+  bool refuse_lengths = false;  // minLength, maxLength, minItems, maxItems are errors
+};
+// Documents of the schema. Errors: a keyword that cannot be enforced, by name and place; a $ref
+// that leads nowhere; a schema that no document satisfies.
+Result<std::shared_ptr<const Grammar>> CompileSchema(const Json& schema,
+                                                     const SchemaOptions& options = {});
+
+struct ToolGrammar {
+  std::string name;
+  Json parameters;  // null: none declared
+  bool is_strict =
+      false;  // names and values of parameters obey the schema; else anything well-formed
+};
+struct ToolBlock {
+  std::vector<ToolGrammar> tools;  // at least one; those that may be called
+  bool is_required = false;        // the answer is a block, at once; else text that may end in one
+  bool is_parallel = true;         // more than one call
+};
+// Answers with tool calls in DeepSeek's DSML markup.
+Result<std::shared_ptr<const Grammar>> CompileTools(const ToolBlock& block,
+                                                    const SchemaOptions& options = {});
+// Text in which no tool block opens.
+std::shared_ptr<const Grammar> TextWithoutTools();
+
+// Whether `text` is a whole document of the grammar; DSML markup spelled as text.
+bool Matches(const Grammar& grammar, std::string_view text);
+
+// What all constraints on one tokenizer share: the tokens' bytes as a tree. Thread-safe.
+class Vocabulary {
+ public:
+  // `vocab_size` is the model's; ids without a token are never allowed.
+  Vocabulary(const tokenizer::Tokenizer& tokenizer, int64_t vocab_size);
+  ~Vocabulary();
+
+ private:
+  friend class AnswerConstraint;
+  struct State;
+  std::unique_ptr<const State> state_;
+};
+
+struct AnswerOptions {
+  std::shared_ptr<const Grammar> grammar;  // null: the answer is free
+  bool starts_in_reasoning = false;
+  std::optional<int64_t> reasoning_tokens_max;  // then only </think> may come
+  std::vector<TokenId> stop_tokens;             // allowed where the answer may end
+  int64_t min_tokens = 0;                       // stop tokens are not allowed before
+};
+
+// The state of one answer. Masks are remembered by state, so that returning to one is cheap.
+class AnswerConstraint {
+ public:
+  AnswerConstraint(std::shared_ptr<const Vocabulary> vocabulary, AnswerOptions options);
+  ~AnswerConstraint();
+
+  // Bit (id mod 64) of word (id / 64): whether the token may come next. Empty: all may. Valid until
+  // the next call. At least one bit is set.
+  std::span<const uint64_t> Allowed();
+  // The token was taken. One that was not allowed ends the constraint: then all may come.
+  void Accept(TokenId token);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fathom::grammar
