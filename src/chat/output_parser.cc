@@ -179,7 +179,7 @@ OutputParser::Finished OutputParser::Finish(StopReason reason) {
     }
   }
   is_done_ = true;
-  Finished finished{out_.Take(), FinishReason::kStop};
+  Finished finished{out_.Take(), FinishReason::kStop, calls_.has_partial_call()};
   if (reason == StopReason::kLength || calls_.has_partial_call()) {
     finished.reason = FinishReason::kLength;
   } else if (calls_.complete_calls() > 0) {

@@ -47,6 +47,7 @@ class OutputParser {
   struct Finished {
     std::vector<Delta> deltas;
     FinishReason reason;
+    bool has_partial_call = false;  // the last call was cut off; then the reason is kLength
   };
   // The end of the completion; once.
   Finished Finish(StopReason reason);

@@ -14,10 +14,10 @@
 #include "base/result.h"
 #include "chat/encode.h"
 #include "chat/output_parser.h"
-#include "chat/revision.h"
 #include "cli/model_options.h"
 #include "engine/session.h"
 #include "sampling/params.h"
+#include "server/model_text.h"
 #include "tokenizer/tokenizer.h"
 
 namespace fathom::cli {
@@ -69,10 +69,10 @@ class Assistant {
                                                  const std::optional<std::string>& chat_revision);
 
   engine::Session& session() { return *session_; }
-  const tokenizer::Tokenizer& tokenizer() const { return tokenizer_; }
-  const chat::RevisionChoice& revision() const { return revision_; }
+  const tokenizer::Tokenizer& tokenizer() const { return text_.tokenizer; }
+  const chat::RevisionChoice& revision() const { return text_.revision; }
   // From generation_config.json.
-  const sampling::Params& sampling_defaults() const { return sampling_defaults_; }
+  const sampling::Params& sampling_defaults() const { return text_.sampling_defaults; }
   const std::string& dir() const { return dir_; }
   // One line: the model, how it is computed, the chat revision and why.
   std::string Description() const;
@@ -80,16 +80,11 @@ class Assistant {
   Result<Answer> Ask(const Question& question, AnswerSink& sink);
 
  private:
-  Assistant(std::string dir, std::unique_ptr<engine::Session> session,
-            tokenizer::Tokenizer tokenizer, chat::RevisionChoice revision,
-            sampling::Params sampling_defaults, std::vector<TokenId> stop_tokens);
+  Assistant(std::string dir, std::unique_ptr<engine::Session> session, server::ModelText text);
 
   std::string dir_;
   std::unique_ptr<engine::Session> session_;
-  tokenizer::Tokenizer tokenizer_;
-  chat::RevisionChoice revision_;
-  sampling::Params sampling_defaults_;
-  std::vector<TokenId> stop_tokens_;
+  server::ModelText text_;
 };
 
 }  // namespace fathom::cli

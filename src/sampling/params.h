@@ -12,6 +12,8 @@
 
 namespace fathom::sampling {
 
+inline constexpr float kUnlikelyLogprob = -9999;
+
 struct Params {
   float temperature = 1.0f;         // 0: greedy
   int64_t top_k = 0;                // 0: off
@@ -23,8 +25,11 @@ struct Params {
   std::vector<std::pair<TokenId, float>> logit_bias = {};  // added to the logit of the token
   uint64_t seed = 0;
   uint64_t stream = 0;  // tells generations of one seed apart (choice 0, 1, ...)
-  std::optional<int64_t> logprobs =
-      {};  // log-probability of the chosen token, and this many best ones
+  // Log-probability of the chosen token, and of this many best ones.
+  std::optional<int64_t> logprobs = {};
+  // Of the distribution after temperature, as DeepSeek's platform reports them; otherwise of the
+  // model's own. At temperature 0 the largest logit then has 0 and every other kUnlikelyLogprob.
+  bool logprobs_after_temperature = false;
 };
 
 // Ranges: temperature, top_k, min_p >= 0, 0 < top_p <= 1, min_p <= 1, repetition_penalty > 0, all

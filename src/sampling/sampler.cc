@@ -183,13 +183,17 @@ TokenId Sampler::Draw(float largest, int64_t position) {
 void Sampler::ReportLogprobs(std::span<const float> logits, Sampled& sampled) {
   float largest = -kInfinity;
   for (const float logit : logits) largest = std::max(largest, Usable(logit));
+  const float temperature = params_.logprobs_after_temperature ? params_.temperature : 1;
   double sum = 0;
-  for (const float logit : logits) sum += Weight(Usable(logit), largest, 1);
+  if (temperature > 0)
+    for (const float logit : logits) sum += Weight(Usable(logit), largest, temperature);
   const double log_sum = std::log(sum);
   const auto logprob = [&](TokenId token) {
     const float logit = Usable(logits[static_cast<size_t>(token)]);
+    if (temperature == 0) return logit == largest ? 0 : kUnlikelyLogprob;
     if (logit == largest) return static_cast<float>(-log_sum);
-    return static_cast<float>(static_cast<double>(logit) - static_cast<double>(largest) - log_sum);
+    const double below = (static_cast<double>(logit) - static_cast<double>(largest)) / temperature;
+    return static_cast<float>(below - log_sum);
   };
   sampled.logprob = logprob(sampled.token);
   // A heap of the n best logits so far, the worst in front.

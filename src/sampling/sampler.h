@@ -34,7 +34,8 @@ struct TokenLogprob {
 struct Sampled {
   TokenId token = 0;
   // Natural logarithms of the model's own probabilities, from the logits as they came in: before
-  // penalties, bias, mask and temperature, as OpenAI's API reports them. -inf for a NaN logit.
+  // penalties, bias, mask and (unless Params says otherwise) temperature, as OpenAI's API reports
+  // them. -inf for a NaN logit.
   // Only when Params::logprobs asks for them.
   float logprob = 0;
   std::span<const TokenLogprob> top;  // best first; valid until the next Sample

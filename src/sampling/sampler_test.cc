@@ -245,6 +245,27 @@ TEST(SamplerTest, LogprobsAreThoseOfTheModel) {
   EXPECT_EQ(sampled.top[1].logprob, sampled.logprob);
 }
 
+TEST(LogprobsTest, AreOfTheTemperedDistributionWhenAskedFor) {
+  const std::vector<float> logits = {1, 3, 2, 0};
+  Sampler sampler({.temperature = 0.5f, .logprobs = 4, .logprobs_after_temperature = true}, 4);
+  const Sampled sampled = sampler.Sample(logits, 0);
+  const double log_sum = std::log(std::exp(2) + std::exp(6) + std::exp(4) + std::exp(0));
+  ASSERT_EQ(sampled.top.size(), 4u);
+  for (const TokenLogprob& entry : sampled.top)
+    EXPECT_NEAR(entry.logprob, 2 * logits[static_cast<size_t>(entry.token)] - log_sum, 1e-5);
+}
+
+TEST(LogprobsTest, AtTemperatureZeroOnlyTheLargestIsLikely) {
+  const std::vector<float> logits = {1, 3, 2, 0};
+  Sampler sampler({.temperature = 0, .logprobs = 2, .logprobs_after_temperature = true}, 4);
+  const Sampled sampled = sampler.Sample(logits, 0);
+  EXPECT_EQ(sampled.token, 1);
+  EXPECT_EQ(sampled.logprob, 0);
+  EXPECT_EQ(sampled.top[0].logprob, 0);
+  EXPECT_EQ(sampled.top[1].token, 2);
+  EXPECT_EQ(sampled.top[1].logprob, -9999);
+}
+
 TEST(SamplerTest, AsManyLogprobsAsAskedForAndThere) {
   const Row logits = {1, 3, 3, 2};
   const auto top = [&](int64_t n) {
