@@ -1,0 +1,179 @@
+#include "api/common_turns.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "api/common.h"
+
+namespace fathom::api {
+namespace {
+
+using chat::Message;
+using chat::Role;
+
+constexpr std::string_view kUnanswered =
+    "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+    "'tool_call_id'. (insufficient tool messages following tool_calls message)";
+
+Message EmptyMessage(Role role, const char* name) {
+  Message message;
+  message.role = role;
+  message.role_name = name;
+  return message;
+}
+
+// Calls of one assistant message that wait for their results.
+class OpenCalls {
+ public:
+  void Open(const std::vector<chat::ToolCall>& calls) {
+    open_.clear();
+    answered_.clear();
+    for (const chat::ToolCall& call : calls) open_.push_back(call.id);
+  }
+  bool empty() const { return open_.empty(); }
+
+  Parsed<void> Answer(const std::string& id, Profile profile) {
+    if (const auto call = std::find(open_.begin(), open_.end(), id); call != open_.end()) {
+      open_.erase(call);
+      answered_.push_back(id);
+      return {};
+    }
+    const bool is_repeated = std::find(answered_.begin(), answered_.end(), id) != answered_.end();
+    if (is_repeated && profile == Profile::kDefault) return {};
+    if (open_.empty())
+      return BadRequest(
+          "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'");
+    return BadRequest(
+        fmt::format("An assistant message with 'tool_calls' must be followed by tool messages "
+                    "responding to each 'tool_call_id', The following tool_call_ids did not have "
+                    "response messages: {}",
+                    fmt::join(open_, ", ")));
+  }
+
+ private:
+  std::vector<std::string> open_;
+  std::vector<std::string> answered_;
+};
+
+// Leading system and developer messages as one; the index of the first other one.
+size_t TakeLeadingSystem(std::vector<Turn>& turns, std::vector<Message>& messages) {
+  std::vector<std::string> texts;
+  size_t i = 0;
+  for (; i < turns.size(); ++i) {
+    Message& message = turns[i].message;
+    if (message.role != Role::kSystem && message.role != Role::kDeveloper) break;
+    texts.push_back(message.content.value_or(""));
+  }
+  if (i == 0) return 0;
+  messages.push_back(EmptyMessage(Role::kSystem, "system"));
+  messages.back().content = JoinTexts(texts);
+  return i;
+}
+
+void AppendText(std::string& text, const std::string& more) {
+  if (!text.empty() && !more.empty()) text += "\n\n";
+  text += more;
+}
+
+void MergeAssistant(Message& turn, Message& more) {
+  std::string content = std::move(turn.content).value_or("");
+  AppendText(content, more.content.value_or(""));
+  turn.content = std::move(content);
+  AppendText(turn.reasoning_content, more.reasoning_content);
+  std::move(more.tool_calls.begin(), more.tool_calls.end(), std::back_inserter(turn.tool_calls));
+}
+
+bool IsUserSide(const Message& message) {
+  return message.role == Role::kUser || message.role == Role::kTool;
+}
+
+// Places a reminder before the user turn that it stands in.
+void InsertReminder(std::vector<Message>& messages, Message reminder) {
+  auto place = messages.end();
+  while (place != messages.begin() && IsUserSide(*std::prev(place))) --place;
+  messages.insert(place, std::move(reminder));
+}
+
+Parsed<void> OpenAnswer(std::vector<Message>& messages, Request& request) {
+  if (messages.back().role == Role::kAssistant) {
+    if (!messages.back().tool_calls.empty()) return BadRequest(std::string(kUnanswered));
+    messages.back().wo_eos = true;
+    request.continues_prefix = true;
+    const bool has_header = messages.size() > 1 && IsUserSide(messages[messages.size() - 2]);
+    if (!has_header) messages.insert(std::prev(messages.end()), EmptyMessage(Role::kUser, "user"));
+  } else if (!IsUserSide(messages.back())) {
+    messages.push_back(EmptyMessage(Role::kUser, "user"));
+  }
+  return {};
+}
+
+void AttachSchema(const OutputFormat& format, std::vector<Message>& messages) {
+  if (format.kind != OutputFormat::Kind::kJsonSchema) return;
+  if (messages.front().role != Role::kSystem)
+    messages.insert(messages.begin(), EmptyMessage(Role::kSystem, "system"));
+  messages.front().response_format = PromptJson(format.schema);
+}
+
+}  // namespace
+
+Parsed<void> CheckToolResults(const std::vector<Turn>& turns, Profile profile) {
+  OpenCalls calls;
+  for (const Turn& turn : turns) {
+    const Message& message = turn.message;
+    if (message.role == Role::kTool) {
+      FATHOM_TRY_VOID(calls.Answer(message.tool_call_id, profile));
+      continue;
+    }
+    if (!calls.empty()) return BadRequest(std::string(kUnanswered));
+    calls.Open(message.tool_calls);
+  }
+  if (!calls.empty()) return BadRequest(std::string(kUnanswered));
+  return {};
+}
+
+Parsed<void> CheckReasoningReplay(const std::vector<Turn>& turns, std::string_view member,
+                                  Profile profile, const Request& request) {
+  if (profile != Profile::kStrict || !request.thinks() || turns.empty()) return {};
+  if (turns.back().message.role != Role::kTool) return {};
+  const auto issuing = std::find_if(turns.rbegin(), turns.rend(), [](const Turn& turn) {
+    return turn.message.role == Role::kAssistant;
+  });
+  if (issuing == turns.rend() || issuing->has_reasoning) return {};
+  return BadRequest(
+      fmt::format("The `{}` in the thinking mode must be passed back to the API.", member));
+}
+
+Parsed<void> AssembleConversation(std::vector<Turn> turns, Request& request) {
+  std::vector<Message>& messages = request.conversation.messages;
+  messages.clear();
+  size_t i = TakeLeadingSystem(turns, messages);
+  for (; i < turns.size(); ++i) {
+    Message& message = turns[i].message;
+    if (message.role == Role::kSystem || message.role == Role::kDeveloper) {
+      message.role = Role::kUser;
+      message.role_name = "user";
+    }
+    if (message.role == Role::kAssistant && !messages.empty() &&
+        messages.back().role == Role::kAssistant) {
+      MergeAssistant(messages.back(), message);
+    } else if (message.role == Role::kLatestReminder) {
+      InsertReminder(messages, std::move(message));
+    } else {
+      messages.push_back(std::move(message));
+    }
+  }
+  if (messages.empty()) return BadRequest("Empty input messages");
+  FATHOM_TRY_VOID(OpenAnswer(messages, request));
+
+  std::vector<Json> functions;
+  for (const Tool& tool : request.tools) functions.push_back(PromptJson(tool.function));
+  chat::AttachTools(request.conversation, functions);
+  AttachSchema(request.format, messages);
+  return {};
+}
+
+}  // namespace fathom::api
