@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,6 +55,8 @@ struct Identity {
   int64_t created_s = 0;  // Unix time
   uint64_t salt = 0;
   std::string fingerprint;  // system_fingerprint
+  // Unix time now, for the end of an answer; without it answers end when they were created.
+  std::function<int64_t()> now_s = {};
 };
 
 class AnswerWriter {
