@@ -23,9 +23,10 @@ class CallIdList {
   const std::string& Begin(const Identity& identity, int64_t choice, int64_t index) {
     while (std::ssize(ids_) <= index) {
       const int64_t next = std::ssize(ids_);
-      ids_.push_back(choice == 0 ? NumberedCallId(identity, next)
-                                 : fmt::format("call_{:02}_{}", next,
-                                               IdTail(identity, fmt::format("call{}", choice), next)));
+      ids_.push_back(choice == 0
+                         ? NumberedCallId(identity, next)
+                         : fmt::format("call_{:02}_{}", next,
+                                       IdTail(identity, fmt::format("call{}", choice), next)));
     }
     return ids_[static_cast<size_t>(index)];
   }
