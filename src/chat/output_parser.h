@@ -43,6 +43,7 @@ class OutputParser {
   // EOS came or a stop string was found: nothing more can come out but what Finish releases.
   bool is_done() const { return is_done_; }
   bool stop_string_hit() const { return stops_.hit(); }
+  const std::string& stop_string() const { return stops_.found(); }
 
   struct Finished {
     std::vector<Delta> deltas;

@@ -21,7 +21,7 @@ std::string StopMatcher::Add(std::string_view text) {
     if (begin == held_.npos) continue;
     const size_t end = begin + stop.size();
     if (end < match_end || (end == match_end && begin < match_begin))
-      match_begin = begin, match_end = end;
+      match_begin = begin, match_end = end, found_ = stop;
   }
   if (match_end != held_.npos) {
     hit_ = true;

@@ -19,10 +19,13 @@ class StopMatcher {
   // What is held back, when no more text follows that could complete a stop string.
   std::string Flush();
   bool hit() const { return hit_; }
+  // The stop string that was found; empty before.
+  const std::string& found() const { return found_; }
 
  private:
   std::vector<std::string> stops_;
   std::string held_;
+  std::string found_;
   bool hit_ = false;
 };
 

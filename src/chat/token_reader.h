@@ -31,6 +31,10 @@ class TokenReader {
   // A stop string was found, or the text ended by itself: no more tokens are wanted.
   bool is_done() const { return is_raw_ ? stops_.hit() : parser_.is_done(); }
   bool stop_string_hit() const { return is_raw_ ? stops_.hit() : parser_.stop_string_hit(); }
+  // The one that was found.
+  const std::string& stop_string() const {
+    return is_raw_ ? stops_.found() : parser_.stop_string();
+  }
   // The end; once. Releases what was held back.
   OutputParser::Finished Finish(StopReason reason);
 

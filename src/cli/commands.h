@@ -10,6 +10,7 @@ namespace fathom::cli {
 
 void RegisterRun(CLI::App& app, int& exit_code);
 void RegisterChat(CLI::App& app, int& exit_code);
+void RegisterServe(CLI::App& app, int& exit_code);
 void RegisterTokenize(CLI::App& app, int& exit_code);
 void RegisterEncode(CLI::App& app, int& exit_code);
 void RegisterParse(CLI::App& app, int& exit_code);

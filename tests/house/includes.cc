@@ -63,7 +63,9 @@ std::string PackageOf(const std::string& header) {
       "dirent.h", "dlfcn.h",  "errno.h",   "fcntl.h",   "fenv.h",  "langinfo.h", "locale.h",
       "math.h",   "poll.h",   "pthread.h", "pty.h",     "sched.h", "signal.h",   "stdint.h",
       "stdio.h",  "stdlib.h", "string.h",  "termios.h", "time.h",  "unistd.h"};
-  if (header.find_first_of("./") == std::string::npos || header.starts_with("sys/")) return "";
+  if (header.find_first_of("./") == std::string::npos || header.starts_with("sys/") ||
+      header.starts_with("arpa/") || header.starts_with("netinet/"))
+    return "";
   return system.contains(header) ? "" : "?";
 }
 

@@ -1,0 +1,72 @@
+// From a parsed request to what the engine takes: prompt to tokens, settings to sampling
+// parameters, formats and tools to a constraint. With answering.cc the only place that knows both
+// vocabularies, text and tokens. May be used from several threads at once.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "api/request.h"
+#include "chat/encode.h"
+#include "engine/engine.h"
+#include "grammar/constraint.h"
+#include "server/model_text.h"
+#include "server/script.h"
+
+namespace fathom::server {
+
+struct PreparedPrompt {
+  chat::EncodedPrompt prompt;
+  std::vector<TokenId> tokens;
+};
+
+// What of a request the pipeline decides; the sink is the caller's.
+struct Prepared {
+  chat::EncodedPrompt prompt;
+  engine::BatchRequest batch;
+};
+
+struct PipelineOptions {
+  api::Facts facts;
+  bool special_in_user_text = true;
+  Script* script = nullptr;  // completions are taken from it; outlives the pipeline
+};
+
+class Pipeline {
+ public:
+  // `text` outlives the pipeline. `context_tokens`: what one sequence of the engine holds.
+  Pipeline(const ModelText& text, const PipelineOptions& options);
+
+  // Errors: what the prompt format has no form for.
+  api::Parsed<PreparedPrompt> EncodePrompt(const api::Request& request) const;
+  // Errors: those, a prompt that leaves no room, a schema that cannot be enforced.
+  api::Parsed<Prepared> Prepare(const api::Request& request);
+
+ private:
+  using GrammarPtr = std::shared_ptr<const grammar::Grammar>;
+
+  sampling::Params SamplingOf(const api::Generation& generation) const;
+  api::Parsed<GrammarPtr> GrammarOf(const api::Request& request);
+  api::Parsed<GrammarPtr> FormatGrammar(const api::Request& request);
+  api::Parsed<GrammarPtr> ToolGrammarOf(const api::Request& request);
+  template <typename Compile>
+  api::Parsed<GrammarPtr> Cached(std::string key, Compile compile);
+  api::Parsed<void> AddChoices(const api::Request& request, const chat::EncodedPrompt& prompt,
+                               GrammarPtr grammar, engine::BatchRequest& batch) const;
+
+  const ModelText& text_;
+  const PipelineOptions options_;
+  const std::shared_ptr<const grammar::Vocabulary> vocabulary_;
+
+  // Compiled grammars by what they were compiled from, latest used first.
+  std::mutex mutex_;
+  std::list<std::pair<std::string, GrammarPtr>> grammars_;
+};
+
+}  // namespace fathom::server
