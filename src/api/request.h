@@ -62,10 +62,13 @@ struct OutputFormat {
 
 // As asked for; nullopt leaves the server's default.
 struct Generation {
-  std::optional<int64_t> max_tokens;            // output with its reasoning
+  std::optional<int64_t> max_tokens;  // output with its reasoning
+  // max_tokens was not asked for: where the context holds fewer, fewer come, and it is no error.
+  bool is_max_tokens_default = false;
   std::optional<int64_t> reasoning_tokens_max;  // then the answer is begun
-  // Temperature and the like. In thinking mode the parsers leave temperature, top_p, top_k, min_p
-  // and repetition_penalty out: the platform gives them no effect there.
+  // Temperature and the like. In thinking mode the parsers leave temperature, top_k, min_p and
+  // repetition_penalty out, and top_p is 0.95 with tools, else out: what a request asks for has no
+  // effect there, as on the platform.
   std::optional<double> temperature, top_p, min_p, repetition_penalty;
   std::optional<int64_t> top_k;
   std::optional<int64_t> seed;
@@ -88,8 +91,10 @@ struct Request {
   chat::Conversation conversation;  // with tools and response_format where the prompt wants them
   chat::EncodeOptions encode;
   bool continues_prefix =
-      false;                    // the last message is a beginning of the answer: no reasoning comes
-  std::string text;             // kText, kFillInMiddle
+      false;  // the last message is a beginning of the answer: no reasoning comes
+  // kText, kFillInMiddle. kTokens with echo: empty; whoever knows the tokenizer fills it in before
+  // the answer's writer is made.
+  std::string text;
   std::string suffix;           // kFillInMiddle
   std::vector<TokenId> tokens;  // kTokens
   bool echo = false;            // Completions: the prompt's text first

@@ -1,5 +1,8 @@
 #include "base/thread_pool.h"
 
+#include <pthread.h>
+#include <time.h>
+
 #include <algorithm>
 
 #include "base/check.h"
@@ -48,6 +51,19 @@ ThreadPool::~ThreadPool() {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+}
+
+double ThreadPool::WorkerCpuSeconds() const {
+  double seconds = 0;
+  for (const std::thread& worker : workers_) {
+    clockid_t clock;
+    timespec used;
+    // native_handle only reads, but is not const.
+    const pthread_t thread = const_cast<std::thread&>(worker).native_handle();
+    if (pthread_getcpuclockid(thread, &clock) != 0 || clock_gettime(clock, &used) != 0) continue;
+    seconds += static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+  }
+  return seconds;
 }
 
 void ThreadPool::ParallelFor(int64_t count, int64_t grain,

@@ -21,6 +21,9 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  // Processor time of the workers (not of the caller) since they started, in loops and waiting for
+  // the next one. Any thread may ask.
+  double WorkerCpuSeconds() const;
 
   // Calls body(begin, end, thread) on ranges that cover [0, count), each `grain` long except the
   // last; `thread` in [0, threads()) is unique among calls that run at once. Returns when all are

@@ -1,16 +1,13 @@
 #include "engine/session.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
+#include "engine/checks.h"
+
 namespace fathom::engine {
 namespace {
-
-// More threads than any machine has cores; a larger number is a slip of the finger.
-constexpr int kThreadsMax = 4096;
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -18,25 +15,6 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 
 bool IsCancelled(const std::atomic<bool>* cancel) {
   return cancel != nullptr && cancel->load(std::memory_order_relaxed);
-}
-
-Result<SessionOptions> Resolve(SessionOptions options, const model::Config& config) {
-  if (options.threads < 0 || options.threads > kThreadsMax)
-    return Error{fmt::format("threads: expected 0 to {}, found {}", kThreadsMax, options.threads)};
-  if (options.chunk_tokens < 1)
-    return Error{fmt::format("chunk: expected at least 1 token, found {}", options.chunk_tokens)};
-  if (!options.path) options.path = kernels::BestPath();
-  if (!kernels::IsAvailable(*options.path))
-    return Error{
-        fmt::format("path: this machine cannot run {}", std::string(kernels::Name(*options.path)))};
-  const int64_t longest = config.max_position_embeddings;
-  if (options.capacity_tokens == 0) options.capacity_tokens = longest;
-  if (options.capacity_tokens < 1 || options.capacity_tokens > longest)
-    return Error{fmt::format("context: expected 1 to {} tokens (max_position_embeddings), found {}",
-                             longest, options.capacity_tokens)};
-  // A pass never holds more rows than the sequence.
-  options.chunk_tokens = std::min(options.chunk_tokens, options.capacity_tokens);
-  return options;
 }
 
 }  // namespace
@@ -74,22 +52,9 @@ void Session::Append(std::span<const TokenId> tokens, model::LogitRows want) {
   has_logits_ = wants_logits;
 }
 
-Result<void> Session::CheckPrompt(std::span<const TokenId> prompt) const {
-  if (prompt.empty()) return Error{"prompt: expected at least one token, found none"};
-  if (std::ssize(prompt) > capacity())
-    return Error{fmt::format("prompt: expected at most {} tokens (the context), found {}",
-                             capacity(), prompt.size())};
-  for (size_t i = 0; i < prompt.size(); ++i) {
-    if (prompt[i] < 0 || prompt[i] >= config().vocab_size)
-      return Error{fmt::format("prompt token {}: expected an id below {} (vocab_size), found {}", i,
-                               config().vocab_size, prompt[i])};
-  }
-  return {};
-}
-
 Result<int64_t> Session::Prefill(std::span<const TokenId> prompt, Listener* listener,
                                  const std::atomic<bool>* cancel) {
-  FATHOM_TRY_VOID(CheckPrompt(prompt));
+  FATHOM_TRY_VOID(CheckPrompt(prompt, capacity(), config().vocab_size));
   const bool extends =
       prompt.size() >= tokens_.size() && std::equal(tokens_.begin(), tokens_.end(), prompt.begin());
   // The whole prompt may be there already, but its last logits only if nothing came after them.
@@ -111,23 +76,10 @@ std::span<const float> Session::Step(TokenId token) {
   return logits();
 }
 
-Result<void> Session::CheckRequest(const Request& request) const {
-  FATHOM_TRY_VOID(sampling::CheckParams(request.sampling, config().vocab_size));
-  FATHOM_TRY_VOID(CheckPrompt(request.prompt));
-  if (!request.max_tokens) return {};
-  if (*request.max_tokens < 1)
-    return Error{fmt::format("max tokens: expected at least 1, found {}", *request.max_tokens)};
-  const int64_t room = capacity() - std::ssize(request.prompt);
-  if (*request.max_tokens > room)
-    return Error{
-        fmt::format("max tokens: expected at most {} (a context of {} less {} prompt tokens), "
-                    "found {}",
-                    room, capacity(), request.prompt.size(), *request.max_tokens)};
-  return {};
-}
-
 Result<Generated> Session::Generate(const Request& request, Listener& listener) {
-  FATHOM_TRY_VOID(CheckRequest(request));
+  FATHOM_TRY_VOID(sampling::CheckParams(request.sampling, config().vocab_size));
+  FATHOM_TRY_VOID(CheckPrompt(request.prompt, capacity(), config().vocab_size));
+  FATHOM_TRY_VOID(CheckMaxTokens(request.max_tokens, std::ssize(request.prompt), capacity()));
   Generated generated;
   generated.prompt_tokens = std::ssize(request.prompt);
   const int64_t room = capacity() - generated.prompt_tokens;

@@ -112,8 +112,6 @@ class Session {
   Session(model::LoadedModel model, const SessionOptions& options);
 
   size_t vocab_size() const { return static_cast<size_t>(config().vocab_size); }
-  Result<void> CheckPrompt(std::span<const TokenId> prompt) const;
-  Result<void> CheckRequest(const Request& request) const;
   FinishReason Decode(const Request& request, Listener& listener, std::vector<TokenId>& tokens);
   void Append(std::span<const TokenId> tokens, model::LogitRows want);
 

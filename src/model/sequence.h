@@ -32,6 +32,8 @@ struct CompressorState {
 
   int64_t bytes() const;
   void Clear();
+  // What `other` holds after `length` tokens; of the same ratio and dim.
+  void CopyFrom(const CompressorState& other, int64_t length);
 };
 
 // Empty, for rows of `dim` values.
@@ -51,6 +53,8 @@ class RowStore {
   const std::byte* row(int64_t i) const { return rows().row(i); }
   int64_t bytes() const { return memory_.bytes(); }
   void Clear() { memory_.Clear(); }
+  // The first `count` rows, of the same layout.
+  void CopyRows(const RowStore& other, int64_t count);
 
  private:
   kernels::RowLayout layout_;
@@ -67,6 +71,7 @@ struct LayerState {
 
   int64_t bytes() const;
   void Clear();
+  void CopyFrom(const LayerState& other, int64_t length, int64_t window);
 };
 
 class Sequence {
@@ -77,10 +82,15 @@ class Sequence {
   int64_t length() const { return length_; }
   int64_t capacity() const { return capacity_; }
   numerics::Mode mode() const { return mode_; }
-  // What is allocated, touched or not.
+  // What is allocated, touched or not; and what a sequence would allocate.
   int64_t bytes() const;
+  static int64_t BytesFor(const Config& config, int64_t capacity, numerics::Mode mode);
   // Back to the empty state, with the pages given back.
   void Reset();
+  // The state of `other`, of the same model and mode, whose tokens must fit: of each part only what
+  // its tokens have written, so that pages stay untouched where they are in `other`. This one must
+  // be empty.
+  void CopyFrom(const Sequence& other);
 
   LayerState& layer(int64_t i) { return layers_[static_cast<size_t>(i)]; }
   // State of MTP block i; its positions are the main model's.
@@ -92,6 +102,7 @@ class Sequence {
  private:
   int64_t capacity_;
   numerics::Mode mode_;
+  int64_t window_;
   int64_t length_ = 0;
   std::vector<LayerState> layers_;
   std::vector<LayerState> mtp_;

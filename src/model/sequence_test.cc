@@ -46,6 +46,14 @@ TEST(Sequence, AMillionTokensFitTheirLimit) {
   }
 }
 
+TEST(Sequence, TheBytesOfACapacityAreKnownBeforehand) {
+  for (const Config& config : {NanoPreset(), FlashPreset(), ProPreset()})
+    for (const numerics::Mode mode : {numerics::Mode::kOfficial, numerics::Mode::kPure})
+      for (const int64_t capacity : {0, 1, 3, 127, 4096, 100'003})
+        EXPECT_EQ(Sequence::BytesFor(config, capacity, mode),
+                  Sequence(config, capacity, mode).bytes());
+}
+
 TEST(Sequence, PureRowsAreFloats) {
   const Config config = NanoPreset();
   const Sequence official(config, 1000, numerics::Mode::kOfficial);

@@ -132,6 +132,15 @@ Sampled Sampler::Sample(std::span<const float> logits, int64_t position,
   return sampled;
 }
 
+Sampled Sampler::Given(std::span<const float> logits, TokenId token) {
+  FATHOM_CHECK_EQ(logits.size(), scores_.size());
+  FATHOM_CHECK(token >= 0 && token < std::ssize(logits));
+  Sampled sampled;
+  sampled.token = token;
+  if (params_.logprobs) ReportLogprobs(logits, sampled);
+  return sampled;
+}
+
 void Sampler::Collect(float largest) {
   candidates_.clear();
   for (size_t i = 0; i < scores_.size(); ++i) {

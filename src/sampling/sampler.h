@@ -56,6 +56,8 @@ class Sampler {
   Sampled Sample(std::span<const float> logits, int64_t position,
                  std::span<const uint64_t> allowed = {});
   void Accept(TokenId token);
+  // A token that was not sampled, with the log-probabilities that Sample would have reported.
+  Sampled Given(std::span<const float> logits, TokenId token);
 
  private:
   struct Candidate {

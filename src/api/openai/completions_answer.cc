@@ -1,0 +1,164 @@
+// Answers of Completions: text, with log-probabilities in OpenAI's old form. Source: docs/api.md,
+// "Completions and FIM".
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "api/answer_makers.h"
+#include "api/openai/shared_answer.h"
+#include "base/json.h"
+
+namespace fathom::api {
+namespace {
+
+int64_t CharactersOf(std::string_view utf8) {
+  return std::count_if(utf8.begin(), utf8.end(),
+                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
+
+// {"tokens": [...], "token_logprobs": [...], "top_logprobs": [{...}, ...], "text_offset": [...]}:
+// four lists with an item for each token.
+class LegacyLogprobs {
+ public:
+  // `offset` counts the characters before the first entry and moves past the last one.
+  LegacyLogprobs(const std::vector<LogprobEntry>& entries, int64_t& offset) {
+    for (size_t i = 0; i < entries.size(); ++i) {
+      const LogprobEntry& entry = entries[i];
+      if (i > 0)
+        for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
+      AppendJsonString(tokens_, entry.chosen.text);
+      AppendLogprob(logprobs_, entry.chosen.logprob);
+      AppendTop(entry);
+      fmt::format_to(std::back_inserter(offsets_), "{}", offset);
+      offset += CharactersOf(entry.chosen.bytes);
+    }
+  }
+
+  void Append(std::string& out) const {
+    fmt::format_to(std::back_inserter(out),
+                   "{{\"tokens\":[{}],\"token_logprobs\":[{}],\"top_logprobs\":[{}],"
+                   "\"text_offset\":[{}]}}",
+                   tokens_, logprobs_, top_, offsets_);
+  }
+
+ private:
+  // An object of text and value; the chosen token is always among them, and a text that two tokens
+  // share stands once.
+  void AppendTop(const LogprobEntry& entry) {
+    std::unordered_set<std::string_view> seen;
+    top_ += '{';
+    const auto append = [&](const LogprobEntry::Alternative& alternative) {
+      if (!seen.insert(alternative.text).second) return;
+      if (seen.size() > 1) top_ += ',';
+      AppendJsonString(top_, alternative.text);
+      top_ += ':';
+      AppendLogprob(top_, alternative.logprob);
+    };
+    for (const LogprobEntry::Alternative& alternative : entry.top) append(alternative);
+    append(entry.chosen);
+    top_ += '}';
+  }
+
+  std::string tokens_, logprobs_, top_, offsets_;
+};
+
+// Both forms: a stream sends each text at once, a body keeps them to the end.
+class CompletionsWriter : public AnswerWriter {
+ public:
+  CompletionsWriter(const Request& request, const Identity& identity)
+      : request_(request),
+        identity_(identity),
+        head_((request.stream ? "data: " : "") + AnswerHead(request, identity, "text_completion") +
+              ",\"choices\":[{\"index\":0,\"text\":") {}
+
+  std::string Begin(const Usage&) override {
+    if (!request_.echo) return {};
+    offset_ = CharactersOf(request_.text);
+    return AddText(request_.text, {});
+  }
+
+  std::string Add(int64_t, const Part& part) override {
+    const bool is_text = part.delta.kind == chat::Delta::Kind::kContent ||
+                         part.delta.kind == chat::Delta::Kind::kReasoning;
+    return is_text ? AddText(part.delta.text, part.logprobs) : std::string();
+  }
+
+  // The last chunk waits for the usage.
+  std::string EndChoice(int64_t, const End& end, const Usage&) override {
+    finish_reason_ = FinishReasonOf(end);
+    return {};
+  }
+
+  std::string Finish(const Usage& usage) override {
+    std::string out = head_;
+    AppendJsonString(out, text_);
+    out += ",\"logprobs\":";
+    if (!request_.stream && request_.generation.logprobs) {
+      int64_t offset = request_.echo ? CharactersOf(request_.text) : 0;
+      LegacyLogprobs(logprobs_, offset).Append(out);
+    } else {
+      out += "null";
+    }
+    fmt::format_to(std::back_inserter(out),
+                   ",\"finish_reason\":\"{}\"}}],\"usage\":", finish_reason_);
+    AppendUsage(out, usage);
+    out += '}';
+    if (request_.stream) {
+      out += "\n\n";
+      out += kStreamDone;
+    }
+    return out;
+  }
+
+  std::string Fail(const ApiError& error) override {
+    return FailedAnswer(error, request_, identity_);
+  }
+  std::string KeepAlive() const override {
+    return request_.stream ? AnswerWriter::KeepAlive() : std::string(kBodyKeepAlive);
+  }
+  const std::vector<std::string>& CallIds(int64_t) const override { return no_calls_; }
+
+ private:
+  std::string AddText(const std::string& text, const std::vector<LogprobEntry>& logprobs) {
+    if (!request_.stream) {
+      text_ += text;
+      logprobs_.insert(logprobs_.end(), logprobs.begin(), logprobs.end());
+      return {};
+    }
+    std::string out;
+    out.reserve(head_.size() + text.size() + 96);
+    out += head_;
+    AppendJsonString(out, text);
+    out += ",\"logprobs\":";
+    if (logprobs.empty()) {
+      out += "null";
+    } else {
+      LegacyLogprobs(logprobs, offset_).Append(out);
+    }
+    out += ",\"finish_reason\":null}]";
+    out += request_.include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
+    return out;
+  }
+
+  const Request request_;
+  const Identity identity_;
+  const std::string head_;
+  int64_t offset_ = 0;  // characters sent, of a stream
+  std::string text_;    // a body's
+  std::vector<LogprobEntry> logprobs_;
+  std::string_view finish_reason_ = "stop";
+  const std::vector<std::string> no_calls_;
+};
+
+}  // namespace
+
+std::unique_ptr<AnswerWriter> MakeCompletionsWriter(const Request& request,
+                                                    const Identity& identity) {
+  return std::make_unique<CompletionsWriter>(request, identity);
+}
+
+}  // namespace fathom::api

@@ -1,0 +1,49 @@
+// Requests that wait, in the order in which their turn comes: by priority, then in turn by key,
+// then by arrival. Turns are start tags of fair queueing (Goyal, Vin, Cheng 1996) with requests of
+// equal weight: a key's next request is tagged one turn after its latest, or with the present turn
+// if that has passed, so a key that asks seldom goes ahead of one that asks all the time. Not
+// thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <vector>
+
+#include "base/function_ref.h"
+#include "engine/job.h"
+
+namespace fathom::engine {
+
+enum class Verdict { kTake, kSkip, kStop };
+
+class WaitingLine {
+ public:
+  int64_t size() const { return std::ssize(jobs_); }
+  // The one whose turn is next; null when none waits.
+  const Job* front() const { return jobs_.empty() ? nullptr : jobs_.begin()->second.get(); }
+
+  void Push(std::unique_ptr<Job> job);
+  // The first that `judge` takes; null when it stops before, or takes none.
+  std::unique_ptr<Job> Take(FunctionRef<Verdict(const Job&)> judge);
+  // Null when no such ticket waits.
+  std::unique_ptr<Job> Remove(uint64_t ticket);
+  std::vector<std::unique_ptr<Job>> RemoveAll();
+
+ private:
+  struct Turns {
+    int64_t now = 0;                                // tag of the latest request that was taken
+    std::unordered_map<std::string, int64_t> next;  // by key; where none is named: now
+  };
+  using Place = std::tuple<int64_t, int64_t, uint64_t>;  // -priority, tag, ticket
+
+  void ForgetKeys(Turns& turns);
+
+  std::map<Place, std::unique_ptr<Job>> jobs_;
+  std::map<int, Turns> turns_;  // by priority
+};
+
+}  // namespace fathom::engine
