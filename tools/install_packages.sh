@@ -16,7 +16,11 @@ wanted=
 for group in "${@:-build}"; do
   case $group in
     build) wanted="$wanted $build" ;;
-    test) wanted="$wanted $test" ;;
+    test)
+      wanted="$wanted $test"
+      # Also without Debian's own package: other builds of Node.js bring npm and exclude that one.
+      command -v npm >/dev/null || wanted="$wanted npm"
+      ;;
     cross) wanted="$wanted $cross" ;;
     format) wanted="$wanted $format" ;;
     *)
