@@ -354,19 +354,14 @@ bool MentionsJson(const std::vector<ChatTurn>& turns) {
 
 Parsed<void> CheckPrefix(const std::vector<ChatTurn>& turns, const Facts& facts,
                          const Origin& origin) {
-  const bool is_strict = facts.profile == Profile::kStrict;
   for (size_t i = 0; i < turns.size(); ++i) {
     if (!turns[i].is_prefix) continue;
     if (i + 1 < turns.size() || turns[i].turn.message.role != Role::kAssistant)
       return BadRequest(
           "Invalid prefix value, prefix is only supported on the last message, which must have the "
           "role 'assistant'.");
-    if (is_strict && !origin.is_beta) return NeedsBeta("prefix");
+    if (facts.profile == Profile::kStrict && !origin.is_beta) return NeedsBeta("prefix");
   }
-  if (is_strict && turns.back().turn.message.role == Role::kAssistant && !turns.back().is_prefix)
-    return BadRequest(
-        "The last message must be a user message, a tool message, or an assistant message with "
-        "prefix mode on.");
   return {};
 }
 
@@ -380,9 +375,15 @@ Parsed<void> ApplyMessages(ChatFields& fields, const Facts& facts, const Origin&
     return BadRequest(
         "Prompt must contain the word 'json' in some form to use 'response_format' of type "
         "'json_object'.");
+  const bool has_prefix = fields.turns.back().is_prefix;
   std::vector<Turn> turns;
   for (ChatTurn& turn : fields.turns) turns.push_back(std::move(turn.turn));
   FATHOM_TRY_VOID(CheckToolResults(turns, facts.profile));
+  if (facts.profile == Profile::kStrict && !has_prefix &&
+      turns.back().message.role == Role::kAssistant)
+    return BadRequest(
+        "The last message must be a user message, a tool message, or an assistant message with "
+        "prefix mode on.");
   FATHOM_TRY_VOID(CheckReasoningReplay(turns, "reasoning_content", facts.profile, request));
   return AssembleConversation(std::move(turns), request);
 }
