@@ -62,8 +62,8 @@ fathom_room(engine FLOOR 6 INCLUDES base numerics tensor kernels model sampling 
 fathom_room(verify FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
 fathom_room(server FLOOR 7
   INCLUDES base text tokenizer numerics tensor chat grammar api kernels model sampling engine
-  PACKAGES fmt http.cc:boost http_connection.cc:boost http_connection.h:boost
-           http.cc:openssl http_connection.cc:openssl http_connection.h:openssl
+  PACKAGES fmt http.cc:boost http_asio.cc:boost http_connection.cc:boost http_connection.h:boost
+           http_parser.cc:boost
   LINK Boost::headers OpenSSL::SSL)
 fathom_room(measure FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
 fathom_room(cli FLOOR 8

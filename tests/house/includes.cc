@@ -60,9 +60,9 @@ std::string PackageOf(const std::string& header) {
   }
   if (header.ends_with("intrin.h")) return "intrinsics";
   static const std::set<std::string> system = {
-      "dirent.h", "dlfcn.h",  "errno.h",   "fcntl.h",   "fenv.h",  "langinfo.h", "locale.h",
-      "math.h",   "poll.h",   "pthread.h", "pty.h",     "sched.h", "signal.h",   "stdint.h",
-      "stdio.h",  "stdlib.h", "string.h",  "termios.h", "time.h",  "unistd.h"};
+      "dirent.h", "dlfcn.h", "errno.h",  "fcntl.h",   "fenv.h",    "langinfo.h", "locale.h",
+      "math.h",   "netdb.h", "poll.h",   "pthread.h", "pty.h",     "sched.h",    "signal.h",
+      "stdint.h", "stdio.h", "stdlib.h", "string.h",  "termios.h", "time.h",     "unistd.h"};
   if (header.find_first_of("./") == std::string::npos || header.starts_with("sys/") ||
       header.starts_with("arpa/") || header.starts_with("netinet/"))
     return "";
