@@ -58,17 +58,18 @@ fathom_room(checkpoint FLOOR 3 INCLUDES base numerics tensor PACKAGES fmt)
 fathom_room(api FLOOR 4 INCLUDES base text chat PACKAGES fmt)
 fathom_room(model FLOOR 4 INCLUDES base numerics tensor kernels checkpoint PACKAGES fmt)
 fathom_room(sampling FLOOR 4 INCLUDES base numerics tensor kernels)
-fathom_room(engine FLOOR 6 INCLUDES base numerics tensor kernels model sampling PACKAGES fmt)
+fathom_room(cache FLOOR 5 INCLUDES base numerics tensor kernels model PACKAGES fmt)
+fathom_room(engine FLOOR 6 INCLUDES base numerics tensor kernels model sampling cache PACKAGES fmt)
 fathom_room(verify FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
 fathom_room(server FLOOR 7
-  INCLUDES base text tokenizer numerics tensor chat grammar api kernels model sampling engine
+  INCLUDES base text tokenizer numerics tensor chat grammar api kernels model sampling cache engine
   PACKAGES fmt http.cc:boost http_asio.cc:boost http_connection.cc:boost http_connection.h:boost
            http_parser.cc:boost
   LINK Boost::headers OpenSSL::SSL)
 fathom_room(measure FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
 fathom_room(cli FLOOR 8
-  INCLUDES base text numerics tokenizer tensor chat grammar api kernels checkpoint model sampling engine
-           server verify measure
+  INCLUDES base text numerics tokenizer tensor chat grammar api kernels checkpoint model sampling cache
+           engine server verify measure
   PACKAGES fmt CLI11 line_editor.cc:libedit
   LINK CLI11::CLI11 PkgConfig::EDIT)
 

@@ -1,0 +1,1 @@
+#include "cache/disk_store.h"

@@ -1,0 +1,86 @@
+// Remembered prefixes on disk, so that a restart or a long break costs a read and not a prompt.
+// Append-only segment files of records; each record has its length, a checksum, the fingerprint of
+// the model, the format's version, and its token ids. Losing anything here loses a saving, never an
+// answer: every record is checked when it is read, and what does not fit is skipped with a line in
+// the log. The format is docs/formats/cache.md.
+//
+// Writing happens on the store's own thread. Everything may be called from any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "cache/prefix_tree.h"
+#include "model/pages.h"
+
+namespace fathom::cache {
+
+struct DiskOptions {
+  std::string dir;                           // made when it is not there
+  int64_t bytes_max = int64_t{64} << 30;     // of all segments together
+  int64_t segment_bytes = int64_t{1} << 30;  // a segment is closed when it grows beyond that
+  uint64_t fingerprint = 0;                  // of config and weights; see ModelFingerprint
+  int64_t page_bytes = 0;
+  int64_t tail_bytes = 0;
+  bool fsync = false;  // after each record; otherwise when a segment is closed and at the end
+};
+
+// Of the config's text and of the headers of the weight files, their sizes included: another model,
+// or the same one converted differently, has another. Errors: files that cannot be read.
+Result<uint64_t> ModelFingerprint(const std::string& model_dir);
+
+struct DiskStats {
+  int64_t records = 0, bytes = 0;
+  int64_t hits = 0, misses = 0, writes = 0;
+  int64_t skipped = 0;  // damaged or foreign records found so far
+  bool is_writable = false;
+};
+
+class DiskStore {
+ public:
+  // Scans the segments. A folder that cannot be written, or that another process writes, is used
+  // for reading only, with a line in the log. Errors: a path that is no folder and cannot become
+  // one.
+  static Result<std::unique_ptr<DiskStore>> Open(const DiskOptions& options);
+  virtual ~DiskStore() = default;  // finishes what is queued
+
+  // Queues what of the prefix is not on disk yet. Never blocks: when the queue is full, it is
+  // dropped.
+  virtual void Write(std::string_view key, std::span<const TokenId> tokens,
+                     std::span<const model::PageRef> pages, Tail tail) = 0;
+  // The longest prefix of `tokens` on disk that is longer than `known_tokens` and leaves a token to
+  // read, its pages beyond `known_tokens` loaded into new pages of the pool (pages before it are
+  // null), its tail checked. tokens == 0 when there is none.
+  virtual Prefix Load(std::string_view key, std::span<const TokenId> tokens, int64_t known_tokens,
+                      model::PagePool& pool) = 0;
+  // Waits until everything queued so far is written.
+  virtual void Flush() = 0;
+  virtual DiskStats stats() const = 0;
+};
+
+// For the operator (fathom cache ...): works on a folder without a model.
+struct DiskEntry {
+  std::string segment;
+  int64_t offset = 0, bytes = 0;
+  uint64_t fingerprint = 0;
+  bool is_tail = false;
+  int64_t tokens = 0;  // length of the prefix it ends
+  uint64_t key_hash = 0;
+  int64_t age_s = 0;
+};
+struct DiskReport {
+  std::vector<DiskEntry> entries;       // sound ones
+  std::vector<std::string> complaints;  // one line for each damaged or foreign stretch
+  int64_t bytes = 0;
+};
+Result<DiskReport> InspectStore(const std::string& dir);
+// Removes segments, oldest first, until no more than `bytes_max` are left. What was removed.
+Result<int64_t> PruneStore(const std::string& dir, int64_t bytes_max);
+
+}  // namespace fathom::cache

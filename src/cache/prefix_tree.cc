@@ -1,0 +1,1 @@
+#include "cache/prefix_tree.h"
