@@ -276,6 +276,8 @@ void Batcher::RemoveDone() {
     jobs_done_ += 1;
     return true;
   });
+  counts_.reading =
+      std::count_if(jobs_.begin(), jobs_.end(), [](const auto& job) { return job->unread() > 0; });
 }
 
 }  // namespace fathom::engine

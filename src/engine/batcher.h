@@ -38,8 +38,8 @@ class Batcher {
 
   // Requests whose OnDone has been called.
   int64_t jobs_done() const { return jobs_done_; }
-  // Of it: running, state_bytes, and what is counted since the start; processor time is this
-  // thread's alone.
+  // Of it: reading, running, state_bytes, and what is counted since the start; processor time is
+  // this thread's alone.
   const EngineStats& counts() const { return counts_; }
   // Processor time of the other threads. Any thread may ask.
   double WorkerCpuSeconds() const { return pool_.WorkerCpuSeconds(); }

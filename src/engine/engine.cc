@@ -88,7 +88,8 @@ class Engine::Impl {
   bool is_ready_ = false;
   bool is_closed_ = false;  // no more requests
   uint64_t tickets_ = 0;    // given out; each was accepted
-  int64_t done_ = 0;        // requests whose OnDone has been called
+  int64_t refused_ = 0;
+  int64_t done_ = 0;  // requests whose OnDone has been called
   int64_t dropped_done_ = 0;
   EngineStats counts_;
   Clock::time_point forward_end_ = Clock::now();  // of the latest pass
@@ -161,8 +162,10 @@ Result<Submitted> Engine::Impl::Submit(BatchRequest request) {
   {
     const std::lock_guard lock(mutex_);
     if (is_closed_) return Submitted{.status = SubmitStatus::kShuttingDown};
-    if (line_.size() >= options_.queue_max)
+    if (line_.size() >= options_.queue_max) {
+      ++refused_;
       return Submitted{.status = SubmitStatus::kQueueFull, .retry_after_s = RetryAfterSeconds()};
+    }
     submitted.ticket = job->ticket = ++tickets_;
     line_.Push(std::move(job));
   }
@@ -205,6 +208,9 @@ EngineStats Engine::Impl::stats() const {
   const double workers_s = batcher_->WorkerCpuSeconds();
   const std::lock_guard lock(mutex_);
   EngineStats stats = counts_;
+  stats.accepted = static_cast<int64_t>(tickets_);
+  stats.refused = refused_;
+  stats.done = done_;
   stats.queued = line_.size();
   stats.forward_cpu_seconds += workers_s;
   stats.seconds_since_forward = Seconds(Clock::now() - forward_end_);

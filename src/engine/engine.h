@@ -85,8 +85,12 @@ struct EngineOptions {
 };
 
 struct EngineStats {
+  int64_t accepted = 0;  // requests, since start
+  int64_t refused = 0;   // because the queue was full
+  int64_t done = 0;      // accepted and over, whatever ended them
   int64_t queued = 0;
-  int64_t running = 0;      // choices
+  int64_t reading = 0;      // requests whose prompt is being read
+  int64_t running = 0;      // choices, those of prompts being read included
   int64_t state_bytes = 0;  // of running sequences, as measured
   int64_t steps = 0;
   int64_t prompt_tokens = 0;  // read, since start

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/batching/recorder.h"
@@ -76,22 +77,21 @@ TEST_P(BatchingTest, CompanyChunksAndThreadsChangeNothing) {
   for (const Asked& asked : Strangers(vocab_size_))
     expected.push_back(Alone(*session_, asked.request));
   ASSERT_EQ(expected[3].reason, FinishReason::kStopToken);
-  for (const int threads : {1, 2}) {
-    for (const int64_t chunk : {1, 7, 64}) {
-      const auto engine = OpenEngine(GetParam(), Options(threads, chunk));
-      const std::string how =
-          std::to_string(threads) + " threads, chunk " + std::to_string(chunk) + ", request ";
-      std::vector<Asked> together = Strangers(vocab_size_);
-      for (Asked& asked : together) Submit(*engine, std::move(asked.request));
-      for (size_t i = 0; i < together.size(); ++i) {
-        ASSERT_TRUE(together[i].recorder->Wait());
-        ExpectEqual(together[i].recorder->answer(), expected[i], how + std::to_string(i));
-      }
-      std::vector<Asked> alone = Strangers(vocab_size_);
-      Submit(*engine, std::move(alone[2].request));
-      ASSERT_TRUE(alone[2].recorder->Wait());
-      ExpectEqual(alone[2].recorder->answer(), expected[2], how + "2 alone");
+  const std::pair<int, int64_t> ways[] = {{1, 1}, {2, 1}, {1, 7}, {2, 64}};
+  for (const auto& [threads, chunk] : ways) {
+    const auto engine = OpenEngine(GetParam(), Options(threads, chunk));
+    const std::string how =
+        std::to_string(threads) + " threads, chunk " + std::to_string(chunk) + ", request ";
+    std::vector<Asked> together = Strangers(vocab_size_);
+    for (Asked& asked : together) Submit(*engine, std::move(asked.request));
+    for (size_t i = 0; i < together.size(); ++i) {
+      ASSERT_TRUE(together[i].recorder->Wait());
+      ExpectEqual(together[i].recorder->answer(), expected[i], how + std::to_string(i));
     }
+    std::vector<Asked> alone = Strangers(vocab_size_);
+    Submit(*engine, std::move(alone[2].request));
+    ASSERT_TRUE(alone[2].recorder->Wait());
+    ExpectEqual(alone[2].recorder->answer(), expected[2], how + "2 alone");
   }
 }
 

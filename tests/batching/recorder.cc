@@ -43,7 +43,7 @@ void Recorder::OnDone() {
 
 bool Recorder::Wait() {
   std::unique_lock lock(mutex_);
-  return done_.wait_for(lock, std::chrono::minutes(1), [&] { return is_done_; });
+  return done_.wait_for(lock, std::chrono::minutes(5), [&] { return is_done_; });
 }
 
 bool Recorder::is_done() const {

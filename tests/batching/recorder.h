@@ -37,7 +37,7 @@ class Recorder : public engine::Sink {
   void OnEnd(int64_t choice, engine::FinishReason reason) override;
   void OnDone() override;
 
-  // Until OnDone; false after a minute.
+  // Until OnDone; false after five minutes.
   bool Wait();
   bool is_done() const;
   Answer& answer(int64_t choice = 0) { return answers_[choice]; }

@@ -374,6 +374,10 @@ TEST(ServiceTest, ManyThreadsSubmitAndCancel) {
   EXPECT_EQ(dones, accepted);
   EXPECT_GE(accepted, 20);
   const engine::EngineStats stats = engine->stats();
+  EXPECT_EQ(stats.accepted, accepted);
+  EXPECT_EQ(stats.refused, kThreads * kEach - accepted);
+  EXPECT_EQ(stats.done, accepted);
+  EXPECT_EQ(stats.reading, 0);
   EXPECT_EQ(stats.queued, 0);
   EXPECT_EQ(stats.running, 0);
   EXPECT_EQ(stats.state_bytes, 0);
