@@ -89,3 +89,10 @@ endif()
 # Not vectorised, on purpose: see the head of the file.
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/reference/attention.cc PROPERTIES
   COMPILE_OPTIONS -fno-tree-vectorize)
+
+# Asio is compiled once, in http_asio.cc. ThreadSanitizer does not know bare fences, which Asio has besides
+# its mutexes.
+if(TARGET fathom_server)
+  target_compile_definitions(fathom_server PRIVATE BOOST_ASIO_SEPARATE_COMPILATION
+    $<$<STREQUAL:${FATHOM_SANITIZE},thread>:BOOST_ASIO_DISABLE_FENCED_BLOCK>)
+endif()

@@ -6,9 +6,6 @@
 // thread.
 #pragma once
 
-// Asio is compiled once, in http_asio.cc.
-#define BOOST_ASIO_SEPARATE_COMPILATION
-
 #include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_stream_socket.hpp>
