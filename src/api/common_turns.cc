@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 #include "api/common.h"
@@ -26,37 +27,46 @@ Message EmptyMessage(Role role, const char* name) {
   return message;
 }
 
-// Calls of one assistant message that wait for their results.
+// Calls of one assistant message that wait for their results. Both may be many.
 class OpenCalls {
  public:
   void Open(const std::vector<chat::ToolCall>& calls) {
+    ids_.clear();
     open_.clear();
-    answered_.clear();
-    for (const chat::ToolCall& call : calls) open_.push_back(call.id);
+    for (const chat::ToolCall& call : calls) {
+      ids_.push_back(call.id);
+      ++open_[call.id];
+    }
+    open_count_ = calls.size();
   }
-  bool empty() const { return open_.empty(); }
+  bool empty() const { return open_count_ == 0; }
 
   Parsed<void> Answer(const std::string& id, Profile profile) {
-    if (const auto call = std::find(open_.begin(), open_.end(), id); call != open_.end()) {
-      open_.erase(call);
-      answered_.push_back(id);
+    const auto call = open_.find(id);
+    if (call != open_.end() && call->second > 0) {
+      --call->second;
+      --open_count_;
       return {};
     }
-    const bool is_repeated = std::find(answered_.begin(), answered_.end(), id) != answered_.end();
+    const bool is_repeated = call != open_.end();
     if (is_repeated && profile == Profile::kDefault) return {};
-    if (open_.empty())
+    if (empty())
       return BadRequest(
           "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'");
+    std::vector<std::string> unanswered;
+    for (const std::string& open : ids_)
+      if (open_.at(open) > 0) unanswered.push_back(open);
     return BadRequest(
         fmt::format("An assistant message with 'tool_calls' must be followed by tool messages "
                     "responding to each 'tool_call_id', The following tool_call_ids did not have "
                     "response messages: {}",
-                    fmt::join(open_, ", ")));
+                    fmt::join(unanswered, ", ")));
   }
 
  private:
-  std::vector<std::string> open_;
-  std::vector<std::string> answered_;
+  std::vector<std::string> ids_;
+  std::unordered_map<std::string, int64_t> open_;  // how many results each id waits for
+  size_t open_count_ = 0;
 };
 
 // Leading system and developer messages as one; the index of the first other one.
