@@ -8,6 +8,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "api/answer.h"
@@ -83,9 +84,11 @@ inline Identity TestIdentity() {
           .now_s = [] { return int64_t{1763913005}; }};
 }
 
-// All that the writer sends for the completion, cut into pieces of this size.
+// All that the writer sends for the completion, cut into pieces of this size; the first piece may
+// have another.
 inline std::string WriteAnswer(AnswerWriter& writer, const Request& request,
-                               const Completion& completion, size_t piece_bytes) {
+                               const Completion& completion, size_t piece_bytes,
+                               size_t first_bytes = 0) {
   std::vector<Json> functions;
   for (const Tool& tool : request.tools) functions.push_back(tool.function);
   chat::OutputParser parser({.starts_in_reasoning = request.thinks() && !request.continues_prefix,
@@ -97,7 +100,8 @@ inline std::string WriteAnswer(AnswerWriter& writer, const Request& request,
     for (const chat::Delta& delta : deltas) out += writer.Add(0, {.delta = delta});
   };
   for (std::string_view rest = completion.text; !rest.empty();) {
-    const size_t bytes = std::min(piece_bytes, rest.size());
+    const size_t wanted = first_bytes > 0 ? std::exchange(first_bytes, 0) : piece_bytes;
+    const size_t bytes = std::min(wanted, rest.size());
     add(parser.Feed(rest.substr(0, bytes)));
     rest.remove_prefix(bytes);
   }

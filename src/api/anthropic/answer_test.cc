@@ -104,12 +104,15 @@ TEST(MessagesWriter, StreamsAddUpToTheBodyForEveryCut) {
   for (const Completion& completion : TestCompletions()) {
     SCOPED_TRACE(completion.text);
     const Json whole = WholeBody(completion);
-    for (const size_t piece_bytes : {1u, 2u, 3u, 5u, 7u, 11u, 1000u}) {
-      const Request request = TestRequest(/*stream=*/true);
+    const Request request = TestRequest(/*stream=*/true);
+    const auto expect_same = [&](size_t piece_bytes, size_t first_bytes) {
       const auto writer = MakeMessagesWriter(request, TestIdentity());
-      const std::string sse = WriteAnswer(*writer, request, completion, piece_bytes);
+      const std::string sse = WriteAnswer(*writer, request, completion, piece_bytes, first_bytes);
       EXPECT_EQ(WriteJson(Assemble(ReadEvents(sse))), WriteJson(whole));
-    }
+    };
+    for (const size_t piece_bytes : {1, 2, 3, 5, 7, 11}) expect_same(piece_bytes, 0);
+    for (size_t cut = 1; cut <= completion.text.size(); ++cut)
+      expect_same(completion.text.size(), cut);
   }
 }
 

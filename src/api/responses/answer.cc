@@ -149,6 +149,7 @@ class ResponsesWriter final : public AnswerWriter {
 
   std::string Begin(const Usage&) override {
     std::string out;
+    has_begun_ = true;
     const std::string response = ",\"response\":" + WriteResponse("in_progress", "", "null");
     AppendEvent(out, "response.created", response);
     AppendEvent(out, "response.in_progress", response);
@@ -213,6 +214,7 @@ class ResponsesWriter final : public AnswerWriter {
   std::string Fail(const ApiError& error) override {
     if (!streams_) return WriteError(error, Dialect::kResponses, identity_.id);
     std::string out;
+    if (!has_begun_) out = Begin({});  // clients know no stream that opens by its end
     CloseItem(out, "incomplete");
     AppendEvent(out, "response.failed",
                 ",\"response\":" +
@@ -365,6 +367,7 @@ class ResponsesWriter final : public AnswerWriter {
   bool owes_reasoning_;
   std::string echoed_;  // members with a comma in front of each
 
+  bool has_begun_ = false;
   int64_t sequence_ = 0;
   int64_t output_index_ = -1;  // of the latest item
   bool is_open_ = false;

@@ -151,12 +151,15 @@ TEST(ResponsesWriter, StreamsAddUpToTheBodyForEveryCut) {
   for (const Completion& completion : TestCompletions()) {
     SCOPED_TRACE(completion.text);
     const Json whole = WholeBody(completion);
-    for (const size_t piece_bytes : {1u, 2u, 3u, 5u, 7u, 11u, 1000u}) {
-      const Request request = TestRequest(/*stream=*/true);
+    const Request request = TestRequest(/*stream=*/true);
+    const auto expect_same = [&](size_t piece_bytes, size_t first_bytes) {
       const auto writer = MakeResponsesWriter(request, TestIdentity());
-      const std::string sse = WriteAnswer(*writer, request, completion, piece_bytes);
+      const std::string sse = WriteAnswer(*writer, request, completion, piece_bytes, first_bytes);
       EXPECT_EQ(WriteJson(Follow(sse)), WriteJson(whole));
-    }
+    };
+    for (const size_t piece_bytes : {1, 2, 3, 5, 7, 11}) expect_same(piece_bytes, 0);
+    for (size_t cut = 1; cut <= completion.text.size(); ++cut)
+      expect_same(completion.text.size(), cut);
   }
 }
 
@@ -320,6 +323,9 @@ TEST(ResponsesWriter, FailureClosesWhatIsOpen) {
   EXPECT_EQ(At(response, "error.code"), Json("server_error"));
   EXPECT_EQ(At(response, "error.message"), Json("lost"));
   EXPECT_EQ(At(response, "output.0.status"), Json("incomplete"));
+
+  const auto waiting = MakeResponsesWriter(request, TestIdentity());
+  EXPECT_EQ(At(Follow(waiting->Fail(NotReady("over"))), "status"), Json("failed"));
 
   const auto whole = MakeResponsesWriter(TestRequest(/*stream=*/false), TestIdentity());
   whole->Begin({});
