@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "base/topology.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -40,9 +39,15 @@ void WaitWhile(const std::atomic<uint32_t>& value, uint32_t old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads, Pinning pinning) {
   FATHOM_CHECK_GE(threads, 0);
-  if (threads == 0) threads = PhysicalCores();
+  if (threads == 0 || pinning != Pinning::kOff) {
+    const Machine machine = ThisMachine();
+    const int cores = static_cast<int>(machine.cores.size());
+    if (threads == 0) threads = cores;
+    if (pinning == Pinning::kOn || (pinning == Pinning::kAuto && threads == cores))
+      places_ = PlaceThreads(machine, threads);
+  }
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Work(i); });
 }
 
@@ -51,6 +56,14 @@ ThreadPool::~ThreadPool() {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+  // Another thread's affinity is not ours to change: by now it may be gone.
+  if (bound_ == std::this_thread::get_id()) BindThisThread(caller_cpus_);
+}
+
+void ThreadPool::BindCaller() {
+  bound_ = std::this_thread::get_id();
+  caller_cpus_ = ThisThreadCpus();
+  BindThisThread(places_[0]);
 }
 
 double ThreadPool::WorkerCpuSeconds() const {
@@ -70,6 +83,7 @@ void ThreadPool::ParallelFor(int64_t count, int64_t grain,
                              FunctionRef<void(int64_t, int64_t, int)> body) {
   FATHOM_CHECK_GE(grain, 1);
   if (count <= 0) return;
+  if (!places_.empty() && bound_ != std::this_thread::get_id()) BindCaller();
   if (workers_.empty() || count <= grain) {
     for (int64_t begin = 0; begin < count; begin += grain)
       body(begin, std::min(begin + grain, count), 0);
@@ -87,6 +101,7 @@ void ThreadPool::ParallelFor(int64_t count, int64_t grain,
 }
 
 void ThreadPool::Work(int thread) {
+  if (!places_.empty()) BindThisThread(places_[static_cast<size_t>(thread)]);
   uint32_t seen = 0;
   for (;;) {
     WaitWhile(generation_, seen);

@@ -1,6 +1,10 @@
 // A fixed set of threads that share loops. Work is handed out in chunks from one atomic counter, so
 // a preempted thread delays its current chunk and nothing else. Results must not depend on who ran
 // a chunk: a kernel computes each output element whole, in one chunk.
+//
+// Threads may be pinned to cores (base/topology.h says to which). The calling thread is one of them
+// from its first loop on; it gets its old affinity back when it destroys the pool. Threads that it
+// starts in between inherit its core.
 #pragma once
 
 #include <atomic>
@@ -9,18 +13,26 @@
 #include <vector>
 
 #include "base/function_ref.h"
+#include "base/topology.h"
 
 namespace fathom {
+
+enum class Pinning {
+  kOff,
+  kAuto,  // when there is one thread for each physical core that the process may run on
+  kOn,    // unless there are more threads than logical processors
+};
 
 class ThreadPool {
  public:
   // `threads` >= 1 counts the caller. 0 means one per physical core available to the process.
-  explicit ThreadPool(int threads = 0);
+  explicit ThreadPool(int threads = 0, Pinning pinning = Pinning::kOff);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  bool is_pinned() const { return !places_.empty(); }
   // Processor time of the workers (not of the caller) since they started, in loops and waiting for
   // the next one. Any thread may ask.
   double WorkerCpuSeconds() const;
@@ -38,6 +50,7 @@ class ThreadPool {
   };
 
   void Work(int thread);
+  void BindCaller();
   void RunChunks(int thread);
 
   Loop loop_;
@@ -45,6 +58,9 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> generation_{0};  // raised to start a loop
   alignas(64) std::atomic<uint32_t> running_{0};     // workers not yet done with it
   std::atomic<bool> stop_{false};
+  std::vector<CpuSet> places_;  // by thread; empty: not pinned
+  std::thread::id bound_;       // the caller that was bound to places_[0]
+  CpuSet caller_cpus_;          // where it could run before
   std::vector<std::thread> workers_;
 };
 

@@ -33,5 +33,52 @@ TEST(ThreadPool, RunsManyShortLoops) {
   EXPECT_EQ(sum.load(), 20000 * 6);
 }
 
+// The place of each thread of a pool while it runs loops.
+std::vector<CpuSet> Places(ThreadPool& pool) {
+  std::vector<CpuSet> places(static_cast<size_t>(pool.threads()));
+  std::atomic<int> arrived{0};
+  pool.ParallelFor(pool.threads(), 1, [&](int64_t, int64_t, int thread) {
+    places[static_cast<size_t>(thread)] = ThisThreadCpus();
+    ++arrived;
+    while (arrived < pool.threads()) std::this_thread::yield();  // so that each takes one
+  });
+  return places;
+}
+
+TEST(ThreadPool, PinnedThreadsStayWhereTheyArePlaced) {
+  const CpuSet before = ThisThreadCpus();
+  const Machine machine = ThisMachine();
+  const int cores = static_cast<int>(machine.cores.size());
+  for (const int threads : {1, cores}) {
+    {
+      ThreadPool pool(threads, Pinning::kOn);
+      EXPECT_TRUE(pool.is_pinned());
+      EXPECT_EQ(ThisThreadCpus(), before);  // until the first loop
+      EXPECT_EQ(Places(pool), PlaceThreads(machine, threads));
+      EXPECT_EQ(ThisThreadCpus(), PlaceThreads(machine, threads)[0]);
+    }
+    EXPECT_EQ(ThisThreadCpus(), before);
+  }
+}
+
+TEST(ThreadPool, PinsByItselfWhenEachCoreHasAThread) {
+  const int cores = PhysicalCores();
+  EXPECT_TRUE(ThreadPool(0, Pinning::kAuto).is_pinned());
+  EXPECT_TRUE(ThreadPool(cores, Pinning::kAuto).is_pinned());
+  EXPECT_FALSE(ThreadPool(cores + 1, Pinning::kAuto).is_pinned());
+  EXPECT_FALSE(ThreadPool(cores, Pinning::kOff).is_pinned());
+  EXPECT_FALSE(ThreadPool(1000, Pinning::kOn).is_pinned());  // more than there are processors
+}
+
+TEST(ThreadPool, APoolHandedOnPinsItsNewCaller) {
+  const CpuSet before = ThisThreadCpus();
+  ThreadPool pool(1, Pinning::kOn);
+  std::thread([&] {
+    pool.ParallelFor(1, 1, [](int64_t, int64_t, int) {});
+    EXPECT_EQ(ThisThreadCpus(), PlaceThreads(ThisMachine(), 1)[0]);
+  }).join();
+  EXPECT_EQ(ThisThreadCpus(), before);
+}
+
 }  // namespace
 }  // namespace fathom

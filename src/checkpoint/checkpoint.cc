@@ -191,7 +191,7 @@ std::string OfficialName(std::string_view name) {
   }
 }
 
-Result<Checkpoint> Checkpoint::Open(const std::string& dir) {
+Result<Checkpoint> Checkpoint::Open(const std::string& dir, const LoadOptions& load) {
   Checkpoint checkpoint;
   checkpoint.path_ = dir;
   FATHOM_TRY(checkpoint.files_, OpenFiles(dir));
@@ -207,6 +207,9 @@ Result<Checkpoint> Checkpoint::Open(const std::string& dir) {
       checkpoint.tensors_.emplace(std::move(official), view);
     }
   }
+  std::vector<MappedFile*> files;
+  for (SafetensorsFile& file : checkpoint.files_) files.push_back(&file.file());
+  FATHOM_TRY_VOID(BringIn(files, load));
   return checkpoint;
 }
 

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/load.h"
 #include "checkpoint/safetensors.h"
 
 namespace fathom::checkpoint {
@@ -26,8 +27,8 @@ class Checkpoint {
   // `dir` may also be the path of one .safetensors file. In a folder an index wins over
   // model.safetensors, and both over bare shards: model-*.safetensors without an index are all
   // read, and must be complete if their names say "-of-N". Index and shards must agree on every
-  // tensor, and shards must lie in the folder itself.
-  static Result<Checkpoint> Open(const std::string& dir);
+  // tensor, and shards must lie in the folder itself. `load`: when the bytes come into memory.
+  static Result<Checkpoint> Open(const std::string& dir, const LoadOptions& load = {});
 
   // Ordered by official name.
   const TensorMap& tensors() const { return tensors_; }

@@ -50,6 +50,8 @@ class SafetensorsFile {
   const TensorMap& tensors() const { return content_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return content_.metadata; }
   int64_t file_bytes() const { return static_cast<int64_t>(file_.bytes().size()); }
+  // To bring the bytes in (load.h): the views stay valid, because the addresses stay.
+  MappedFile& file() { return file_; }
 
  private:
   SafetensorsFile(MappedFile file, SafetensorsContent content)

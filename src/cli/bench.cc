@@ -22,7 +22,7 @@ namespace {
 constexpr int kUnusable = 2;
 
 struct BenchCommand {
-  ModelOptions model;  // dir, threads, path and numerics of it
+  ModelOptions model;  // but for chunk and context
   measure::BenchOptions bench;
   bool is_json = false;
   std::string profile;
@@ -34,6 +34,7 @@ Result<measure::Report> Measure(BenchCommand& command, const model::LoadedModel&
   FATHOM_TRY(bench.path, command.model.ChosenPath());
   bench.mode = command.model.mode();
   bench.threads = command.model.threads;
+  bench.pinning = command.model.pinning();
   const int64_t longest = loaded.config().max_position_embeddings;
   if (bench.contexts.empty()) bench.contexts = {std::min<int64_t>(4096, longest)};
   bench.prompt_tokens = std::min(bench.prompt_tokens, longest);
@@ -52,7 +53,8 @@ Result<measure::Report> Measure(BenchCommand& command, const model::LoadedModel&
 
 Result<int> Bench(BenchCommand& command) {
   FATHOM_TRY(const std::string dir, command.model.Directory());
-  FATHOM_TRY(const model::LoadedModel loaded, model::LoadedModel::Load(dir));
+  FATHOM_TRY(const model::LoadedModel loaded,
+             model::LoadedModel::Load(dir, command.model.load_options()));
   const Interrupt interrupt(Interrupt::Signals::kOnce);
   command.bench.cancel = &interrupt.flag();
   kernels::Trace trace;
@@ -112,23 +114,14 @@ void RegisterBench(CLI::App& app, int& exit_code) {
       "step is the forward pass of random tokens, without sampling. Ctrl-C ends with what is "
       "measured so far.");
   auto options = std::make_shared<BenchCommand>();  // shared with the callback below
-  command->add_option("-m,--model", options->model.dir,
-                      "Model folder (default: the bundled model)");
+  ModelOptions& model = options->model;
+  model.AddModel(*command);
   AddMeasurement(*command, *options);
-  command
-      ->add_option("--threads", options->model.threads,
-                   "Threads to compute with (default: one per physical core)")
-      ->check(CLI::Range(1, 4096));
-  command
-      ->add_option("--path", options->model.path,
-                   "Kernels to compute with. All give the same results, bit for bit")
-      ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512", "neon"}))
-      ->capture_default_str();
-  command
-      ->add_option("--numerics", options->model.numerics,
-                   "official: rounded where the reference rounds. pure: not rounded at all")
-      ->check(CLI::IsMember({"official", "pure"}))
-      ->capture_default_str();
+  model.AddThreads(*command);
+  model.AddPin(*command);
+  model.AddLoad(*command);
+  model.AddPath(*command);
+  model.AddNumerics(*command);
   command->add_flag("--json", options->is_json, "One JSON object instead of the table");
   command->add_option("--profile", options->profile,
                       "Write a Chrome trace of the passes to this file (chrome://tracing)");

@@ -1,14 +1,51 @@
 #include "cli/model_options.h"
 
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+
 #include "cli/default_model.h"
 
 namespace fathom::cli {
+namespace {
+
+// "reading weights 43 % (65 of 150 GB)", from the second second on, and gone when all is read or
+// given up.
+class LoadLine {
+ public:
+  ~LoadLine() { Clear(); }
+
+  void Show(int64_t done, int64_t total) {
+    if (done == total) return Clear();
+    if (Clock::now() - start_ < std::chrono::seconds(1)) return;
+    const double giga_bytes = static_cast<double>(total) / 1e9;
+    fmt::print(stderr, "\r\x1b[Kreading weights {} % ({:.{}f} of {:.{}f} GB)", done * 100 / total,
+               static_cast<double>(done) / 1e9, giga_bytes < 10 ? 1 : 0, giga_bytes,
+               giga_bytes < 10 ? 1 : 0);
+    is_shown_ = true;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void Clear() {
+    if (is_shown_) fmt::print(stderr, "\r\x1b[K");
+    is_shown_ = false;
+  }
+
+  const Clock::time_point start_ = Clock::now();
+  bool is_shown_ = false;
+};
+
+}  // namespace
 
 void ModelOptions::AddTo(CLI::App& command) {
-  command.add_option("-m,--model", dir, "Model folder (default: the bundled model)");
-  command
-      .add_option("--threads", threads, "Threads to compute with (default: one per physical core)")
-      ->check(CLI::Range(1, 4096));
+  AddModel(command);
+  AddThreads(command);
+  AddPin(command);
+  AddLoad(command);
   command.add_option("--chunk", chunk_tokens, "Prompt tokens per pass")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -17,6 +54,39 @@ void ModelOptions::AddTo(CLI::App& command) {
                   "Tokens of prompt and answer together (default: max_position_embeddings of the "
                   "model)")
       ->check(CLI::PositiveNumber);
+  AddPath(command);
+  AddNumerics(command);
+}
+
+void ModelOptions::AddModel(CLI::App& command) {
+  command.add_option("-m,--model", dir, "Model folder (default: the bundled model)");
+}
+
+void ModelOptions::AddThreads(CLI::App& command) {
+  command
+      .add_option("--threads", threads, "Threads to compute with (default: one per physical core)")
+      ->check(CLI::Range(1, 4096));
+}
+
+void ModelOptions::AddPin(CLI::App& command) {
+  command
+      .add_option("--pin", pin,
+                  "Keep each thread on one core (auto: when there is one thread for every core)")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
+}
+
+void ModelOptions::AddLoad(CLI::App& command) {
+  command
+      .add_option("--load", load,
+                  "How the weights come into memory. map: the files are mapped, and what the "
+                  "system's file cache lacks is read first. copy: copied into large pages. lock: "
+                  "a copy that is never paged out")
+      ->check(CLI::IsMember({"map", "copy", "lock"}))
+      ->capture_default_str();
+}
+
+void ModelOptions::AddPath(CLI::App& command) {
   command
       .add_option(
           "--path", path,
@@ -24,6 +94,9 @@ void ModelOptions::AddTo(CLI::App& command) {
           "names, else the fastest)")
       ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512", "neon"}))
       ->capture_default_str();
+}
+
+void ModelOptions::AddNumerics(CLI::App& command) {
   command
       .add_option("--numerics", numerics,
                   "official: rounded where the reference rounds. pure: not rounded at all")
@@ -51,9 +124,29 @@ numerics::Mode ModelOptions::mode() const {
   return numerics == "pure" ? numerics::Mode::kPure : numerics::Mode::kOfficial;
 }
 
+Pinning ModelOptions::pinning() const {
+  if (pin == "auto") return Pinning::kAuto;
+  return pin == "on" ? Pinning::kOn : Pinning::kOff;
+}
+
+model::LoadOptions ModelOptions::load_options() const {
+  model::LoadOptions options{.mode = load == "copy"   ? model::LoadMode::kCopy
+                                     : load == "lock" ? model::LoadMode::kLock
+                                                      : model::LoadMode::kMap};
+  if (::isatty(STDERR_FILENO) != 0) {
+    // Shared by the copies of the function, as std::function asks for.
+    options.progress = [line = std::make_shared<LoadLine>()](int64_t done, int64_t total) {
+      line->Show(done, total);
+    };
+  }
+  return options;
+}
+
 Result<engine::SessionOptions> ModelOptions::Session() const {
   FATHOM_TRY(const kernels::Path chosen, ChosenPath());
   return engine::SessionOptions{.threads = threads,
+                                .pinning = pinning(),
+                                .load = load_options(),
                                 .chunk_tokens = chunk_tokens,
                                 .path = chosen,
                                 .mode = mode(),

@@ -15,7 +15,7 @@ namespace fathom::cli {
 namespace {
 
 struct VerifyOptions {
-  ModelOptions model;  // dir, path, threads and chunk_tokens of it
+  ModelOptions model;  // dir, path, threads, load and chunk_tokens of it
   std::string cases;
   std::string ops;
   std::string only;
@@ -34,7 +34,8 @@ Result<verify::Report> RunVerify(const VerifyOptions& options) {
     std::fflush(stdout);
   };
   if (!options.ops.empty()) return verify::VerifyOps(options.ops, run, print);
-  FATHOM_TRY(const model::LoadedModel loaded, model::LoadedModel::Load(options.model.dir));
+  FATHOM_TRY(const model::LoadedModel loaded,
+             model::LoadedModel::Load(options.model.dir, options.model.load_options()));
   const std::string cases =
       options.cases.empty() ? options.model.dir + "/cases.json" : options.cases;
   return verify::VerifyModel(loaded, cases, run, print);
@@ -70,15 +71,9 @@ void RegisterVerify(CLI::App& app, int& exit_code) {
       "--ops", options->ops, "Operator tables: ops.json, with ops.safetensors beside it");
   ops->excludes(model);
   command->add_option("--only", options->only, "Only the case or operator of this name");
-  command
-      ->add_option("--path", options->model.path,
-                   "Kernels to compute with. All give the same results, bit for bit")
-      ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512", "neon"}))
-      ->capture_default_str();
-  command
-      ->add_option("--threads", options->model.threads,
-                   "Threads to compute with (default: one per physical core)")
-      ->check(CLI::Range(1, 4096));
+  options->model.AddPath(*command);
+  options->model.AddThreads(*command);
+  options->model.AddLoad(*command);
   command->add_option("--chunk", options->model.chunk_tokens, "Prompt tokens per pass")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -25,7 +25,7 @@ constexpr TokenId kProbeToken = 0;
 Batcher::Batcher(const model::LoadedModel& model, const EngineOptions& options)
     : config_(model.config()),
       options_(options),
-      pool_(options.session.threads),
+      pool_(options.session.threads, options.session.pinning),
       // Decode rows are never held back, prompts get at least one row, and a probe may come along.
       executor_(config_, model.weights(),
                 {.batch_tokens_max = options.session.chunk_tokens + options.sequences_max + 1},

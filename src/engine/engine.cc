@@ -291,7 +291,7 @@ Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::Open(const std::string& dir, const EngineOptions& options) {
   FATHOM_TRY_VOID(CheckLimits(options));
-  FATHOM_TRY(model::LoadedModel model, model::LoadedModel::Load(dir));
+  FATHOM_TRY(model::LoadedModel model, model::LoadedModel::Load(dir, options.session.load));
   EngineOptions resolved = options;
   FATHOM_TRY(resolved.session, Resolve(options.session, model.config()));
   return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(model), resolved)));

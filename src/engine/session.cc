@@ -21,7 +21,7 @@ bool IsCancelled(const std::atomic<bool>* cancel) {
 
 Result<std::unique_ptr<Session>> Session::Open(const std::string& dir,
                                                const SessionOptions& options) {
-  FATHOM_TRY(model::LoadedModel model, model::LoadedModel::Load(dir));
+  FATHOM_TRY(model::LoadedModel model, model::LoadedModel::Load(dir, options.load));
   FATHOM_TRY(const SessionOptions resolved, Resolve(options, model.config()));
   return std::unique_ptr<Session>(new Session(std::move(model), resolved));
 }
@@ -29,7 +29,7 @@ Result<std::unique_ptr<Session>> Session::Open(const std::string& dir,
 Session::Session(model::LoadedModel model, const SessionOptions& options)
     : options_(options),
       model_(std::move(model)),
-      pool_(options.threads),
+      pool_(options.threads, options.pinning),
       executor_(model_.config(), model_.weights(), {.batch_tokens_max = options.chunk_tokens},
                 kernels::Context{pool_, workspace_, *options.path, options.mode, options.trace}),
       sequence_(model_.config(), options.capacity_tokens, options.mode),

@@ -30,6 +30,8 @@ inline constexpr int64_t kDefaultChunkTokens = 2048;
 
 struct SessionOptions {
   int threads = 0;  // 0: one per physical core
+  Pinning pinning = Pinning::kAuto;
+  model::LoadOptions load = {};  // how the weights come into memory
   int64_t chunk_tokens = kDefaultChunkTokens;
   std::optional<kernels::Path> path = {};  // nullopt: the fastest this machine runs
   numerics::Mode mode = numerics::Mode::kOfficial;

@@ -31,6 +31,7 @@ struct BenchOptions {
   int64_t steps = 32;   // decode passes of a point
   double seconds = 30;  // a point ends after this time, but not before one measurement
   int threads = 0;      // 0: one for each physical core
+  Pinning pinning = Pinning::kAuto;
   kernels::Path path = kernels::BestPath();
   numerics::Mode mode = numerics::Mode::kOfficial;
   uint64_t seed = 1;

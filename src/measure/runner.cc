@@ -65,7 +65,7 @@ class Runner::PeakTap : public model::Tap {
 Runner::Runner(const model::LoadedModel& loaded, const BenchOptions& options)
     : loaded_(loaded),
       options_(options),
-      pool_(options.threads),
+      pool_(options.threads, options.pinning),
       trace_(options.trace != nullptr ? *options.trace : own_trace_),
       ctx_{pool_, workspace_, options.path, options.mode, &trace_},
       executor_(loaded.config(), loaded.weights(),

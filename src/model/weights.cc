@@ -368,9 +368,9 @@ Result<Weights> BindWeights(const Config& config, const Checkpoint& opened) {
   return weights;
 }
 
-Result<LoadedModel> LoadedModel::Load(const std::string& dir) {
+Result<LoadedModel> LoadedModel::Load(const std::string& dir, const LoadOptions& load) {
   FATHOM_TRY(Config config, LoadConfig(dir));
-  FATHOM_TRY(Checkpoint opened, Checkpoint::Open(dir));
+  FATHOM_TRY(Checkpoint opened, Checkpoint::Open(dir, load));
   FATHOM_TRY(Weights weights, BindWeights(config, opened));
   return LoadedModel(std::move(config), std::move(opened), std::move(weights));
 }

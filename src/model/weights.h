@@ -20,6 +20,8 @@ namespace fathom::model {
 
 using tensor::QuantView;
 using FloatVector = std::vector<float>;
+using checkpoint::LoadMode;
+using checkpoint::LoadOptions;
 
 // fn [(2 + S) * S, S * D] (hc_head: [S, S * D]) F32; base one per row of fn; scale 3 (hc_head: 1).
 struct HyperConnectionWeights {
@@ -125,7 +127,7 @@ Result<Weights> BindWeights(const Config& config, const checkpoint::Checkpoint& 
 // A checkpoint folder, opened: config.json and the tensors. Views first, owner last to die.
 class LoadedModel {
  public:
-  static Result<LoadedModel> Load(const std::string& dir);
+  static Result<LoadedModel> Load(const std::string& dir, const LoadOptions& load = {});
 
   const Config& config() const { return config_; }
   const Weights& weights() const { return weights_; }
