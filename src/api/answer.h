@@ -45,7 +45,7 @@ struct Part {
 struct End {
   enum class Reason { kStop, kStopString, kLength, kContextFull, kToolCalls, kAborted };
   Reason reason = Reason::kStop;
-  std::string stop_string;        // kStopString
+  std::string stop_string = {};   // kStopString
   bool has_partial_call = false;  // the last call is cut off: its arguments never closed
 };
 

@@ -92,9 +92,7 @@ struct Request {
   chat::EncodeOptions encode;
   bool continues_prefix =
       false;  // the last message is a beginning of the answer: no reasoning comes
-  // kText, kFillInMiddle. kTokens with echo: empty; whoever knows the tokenizer fills it in before
-  // the answer's writer is made.
-  std::string text;
+  std::string text;             // kText, kFillInMiddle
   std::string suffix;           // kFillInMiddle
   std::vector<TokenId> tokens;  // kTokens
   bool echo = false;            // Completions: the prompt's text first

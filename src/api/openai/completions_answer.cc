@@ -24,18 +24,14 @@ int64_t CharactersOf(std::string_view utf8) {
 // four lists with an item for each token.
 class LegacyLogprobs {
  public:
-  // `offset` counts the characters before the first entry and moves past the last one.
-  LegacyLogprobs(const std::vector<LogprobEntry>& entries, int64_t& offset) {
-    for (size_t i = 0; i < entries.size(); ++i) {
-      const LogprobEntry& entry = entries[i];
-      if (i > 0)
-        for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
-      AppendJsonString(tokens_, entry.chosen.text);
-      AppendLogprob(logprobs_, entry.chosen.logprob);
-      AppendTop(entry);
-      fmt::format_to(std::back_inserter(offsets_), "{}", offset);
-      offset += CharactersOf(entry.chosen.bytes);
-    }
+  // `offset` counts the characters before the token.
+  void Add(const LogprobEntry& entry, int64_t offset) {
+    if (!tokens_.empty())
+      for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) *list += ',';
+    AppendJsonString(tokens_, entry.chosen.text);
+    AppendLogprob(logprobs_, entry.chosen.logprob);
+    AddTop(entry);
+    fmt::format_to(std::back_inserter(offsets_), "{}", offset);
   }
 
   void Append(std::string& out) const {
@@ -48,7 +44,7 @@ class LegacyLogprobs {
  private:
   // An object of text and value; the chosen token is always among them, and a text that two tokens
   // share stands once.
-  void AppendTop(const LogprobEntry& entry) {
+  void AddTop(const LogprobEntry& entry) {
     std::unordered_set<std::string_view> seen;
     top_ += '{';
     const auto append = [&](const LogprobEntry::Alternative& alternative) {
@@ -66,7 +62,8 @@ class LegacyLogprobs {
   std::string tokens_, logprobs_, top_, offsets_;
 };
 
-// Both forms: a stream sends each text at once, a body keeps them to the end.
+// Both forms: a stream sends each text at once, a body keeps them to the end. An echoed prompt
+// comes as a part without log-probabilities.
 class CompletionsWriter : public AnswerWriter {
  public:
   CompletionsWriter(const Request& request, const Identity& identity)
@@ -75,16 +72,36 @@ class CompletionsWriter : public AnswerWriter {
         head_((request.stream ? "data: " : "") + AnswerHead(request, identity, "text_completion") +
               ",\"choices\":[{\"index\":0,\"text\":") {}
 
-  std::string Begin(const Usage&) override {
-    if (!request_.echo) return {};
-    offset_ = CharactersOf(request_.text);
-    return AddText(request_.text, {});
-  }
+  std::string Begin(const Usage&) override { return {}; }
 
   std::string Add(int64_t, const Part& part) override {
     const bool is_text = part.delta.kind == chat::Delta::Kind::kContent ||
                          part.delta.kind == chat::Delta::Kind::kReasoning;
-    return is_text ? AddText(part.delta.text, part.logprobs) : std::string();
+    if (!is_text) return {};
+    LegacyLogprobs of_part;
+    int64_t offset = characters_;
+    for (const LogprobEntry& entry : part.logprobs) {
+      (request_.stream ? of_part : logprobs_).Add(entry, offset);
+      offset += CharactersOf(entry.chosen.bytes);
+    }
+    characters_ += CharactersOf(part.delta.text);
+    if (!request_.stream) {
+      text_ += part.delta.text;
+      return {};
+    }
+    std::string out;
+    out.reserve(head_.size() + part.delta.text.size() + 96);
+    out += head_;
+    AppendJsonString(out, part.delta.text);
+    out += ",\"logprobs\":";
+    if (part.logprobs.empty()) {
+      out += "null";
+    } else {
+      of_part.Append(out);
+    }
+    out += ",\"finish_reason\":null}]";
+    out += request_.include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
+    return out;
   }
 
   // The last chunk waits for the usage.
@@ -97,11 +114,10 @@ class CompletionsWriter : public AnswerWriter {
     std::string out = head_;
     AppendJsonString(out, text_);
     out += ",\"logprobs\":";
-    if (!request_.stream && request_.generation.logprobs) {
-      int64_t offset = request_.echo ? CharactersOf(request_.text) : 0;
-      LegacyLogprobs(logprobs_, offset).Append(out);
-    } else {
+    if (request_.stream || !request_.generation.logprobs) {
       out += "null";
+    } else {
+      logprobs_.Append(out);
     }
     fmt::format_to(std::back_inserter(out),
                    ",\"finish_reason\":\"{}\"}}],\"usage\":", finish_reason_);
@@ -123,33 +139,12 @@ class CompletionsWriter : public AnswerWriter {
   const std::vector<std::string>& CallIds(int64_t) const override { return no_calls_; }
 
  private:
-  std::string AddText(const std::string& text, const std::vector<LogprobEntry>& logprobs) {
-    if (!request_.stream) {
-      text_ += text;
-      logprobs_.insert(logprobs_.end(), logprobs.begin(), logprobs.end());
-      return {};
-    }
-    std::string out;
-    out.reserve(head_.size() + text.size() + 96);
-    out += head_;
-    AppendJsonString(out, text);
-    out += ",\"logprobs\":";
-    if (logprobs.empty()) {
-      out += "null";
-    } else {
-      LegacyLogprobs(logprobs, offset_).Append(out);
-    }
-    out += ",\"finish_reason\":null}]";
-    out += request_.include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
-    return out;
-  }
-
   const Request request_;
   const Identity identity_;
   const std::string head_;
-  int64_t offset_ = 0;  // characters sent, of a stream
-  std::string text_;    // a body's
-  std::vector<LogprobEntry> logprobs_;
+  int64_t characters_ = 0;   // of the text so far
+  std::string text_;         // a body's
+  LegacyLogprobs logprobs_;  // likewise
   std::string_view finish_reason_ = "stop";
   const std::vector<std::string> no_calls_;
 };
