@@ -87,10 +87,11 @@ Result<void> ClearSocketPath(const std::string& path) {
   path.copy(address.sun_path, sizeof address.sun_path - 1);
   const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (probe < 0) return Error{path + ": " + ErrorText(errno)};
-  const bool is_served =
-      connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  const int status = connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int error = errno;
   close(probe);
-  if (is_served) return Error{path + ": another server listens there"};
+  if (status == 0) return Error{path + ": another server listens there"};
+  if (error != ECONNREFUSED) return Error{path + ": " + ErrorText(error)};
   if (unlink(path.c_str()) != 0) return Error{path + ": " + ErrorText(errno)};
   return {};
 }

@@ -33,7 +33,8 @@ struct HttpRequest {
 
 // One request and its answer. All members may be called from any thread; what is posted and the
 // closed callback run on the connection's own executor, one at a time. After the peer is gone
-// everything is accepted and ignored.
+// everything is accepted and ignored. When the last reference goes before the answer has ended, the
+// peer is told 500, or cut off in the middle of a stream.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -53,7 +54,7 @@ class Exchange {
   // ended or the peer is gone.
   virtual void Post(std::function<void()> task, double delay_s = 0) = 0;
   // Called once when the peer goes before the answer has ended, or stops reading for longer than
-  // the limit.
+  // the limit. A peer that closes only its sending side counts as gone as well.
   virtual void OnGone(std::function<void()> callback) = 0;
   // Written but not yet taken by the peer.
   virtual int64_t UnsentBytes() const = 0;
@@ -69,7 +70,7 @@ struct HttpOptions {
   std::string unix_socket;        // not empty: this path instead of host and port
   std::string tls_cert, tls_key;  // PEM files, both or none
   int threads = 1;
-  int64_t connections_max = 16384;
+  int64_t connections_max = 16384;  // further ones are answered 503 and closed
   int64_t header_bytes_max = 64 << 10;
   int64_t body_bytes_max = int64_t{64} << 20;
   double header_timeout_s = 30;  // from the first byte of a request to the end of its head

@@ -108,7 +108,8 @@ void Connection::BeginRefusal(int status, const std::string& message) {
 }
 
 void Connection::Stop() {
-  if (phase_ == Phase::kIdle || phase_ == Phase::kHandshake) Close();
+  // Half a head is no request yet; half a body is one, and may still come.
+  if (phase_ == Phase::kIdle || phase_ == Phase::kHandshake || phase_ == Phase::kHead) Close();
 }
 
 void Connection::Close() {

@@ -190,10 +190,14 @@ TEST(HttpShutdownTest, ClosesIdleConnectionsAtOnce) {
   Client idle = Client::Tcp(server->port());
   idle.Send(Get("/"));
   EXPECT_EQ(idle.Read().status, 200);
+  Client half = Client::Tcp(server->port());
+  half.Send("GET / HTTP/1.1\r\nHost:");
+  ASSERT_TRUE(Eventually([&] { return server->stats().connections == 2; }));
   const auto start = std::chrono::steady_clock::now();
   server->Shutdown(10);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
   EXPECT_TRUE(idle.IsClosed());
+  EXPECT_TRUE(half.IsClosed());
   EXPECT_EQ(server->stats().connections, 0);
 }
 
