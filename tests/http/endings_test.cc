@@ -159,6 +159,9 @@ TEST(HttpMemoryTest, IdleConnectionsAreCheap) {
 }
 
 TEST(HttpMemoryTest, RunningOutOfFilesIsSurvived) {
+#ifdef FATHOM_SANITIZED
+  GTEST_SKIP() << "UndefinedBehaviorSanitizer opens a pipe to look at an object and fails as well";
+#endif
   const auto server = Serve(Echo);
   Client first = Client::Tcp(server->port());
   first.Send(Get("/"));
