@@ -131,7 +131,7 @@ TEST(HttpFaultsTest, TheRefusalOfALargeBodyIsNotLost) {
 TEST(HttpFaultsTest, OneByteAtATimeIsCutOff) {
   HttpOptions options;
   options.header_timeout_s = 0.2;
-  options.body_timeout_s = 0.4;
+  options.body_timeout_s = 1.2;
   options.body_idle_s = 0.2;
   const auto server = Serve(Echo, options);
   for (const std::string head :
@@ -139,7 +139,7 @@ TEST(HttpFaultsTest, OneByteAtATimeIsCutOff) {
     const auto start = std::chrono::steady_clock::now();
     Client slow = Client::Tcp(server->port());
     slow.Send(head);
-    for (int i = 0; i < 100 && SecondsSince(start) < 0.8; ++i) {
+    for (int i = 0; i < 200 && SecondsSince(start) < 2; ++i) {
       slow.Send("x");
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
@@ -150,7 +150,7 @@ TEST(HttpFaultsTest, OneByteAtATimeIsCutOff) {
   Client silent = Client::Tcp(server->port());
   silent.Send(Post("Content-Length: 1000\r\n") + "x");
   EXPECT_EQ(silent.Read().status, 408);
-  EXPECT_LT(SecondsSince(start), 0.39);
+  EXPECT_LT(SecondsSince(start), 1.1);
 }
 
 TEST(HttpFaultsTest, SilentConnectionsAreClosed) {
@@ -197,7 +197,7 @@ TEST(HttpFaultsTest, AClientThatDisconnectsIsNoticedSoon) {
     const auto start = std::chrono::steady_clock::now();
     leave(client);
     EXPECT_TRUE(Eventually([&] { return watched.gone == before + 1; }));
-    EXPECT_LT(SecondsSince(start), 0.2);
+    EXPECT_LT(SecondsSince(start), 2);  // far below every limit on time
   };
   expect_gone([](Client& client) { client.Close(); });
   expect_gone([](Client& client) { client.Reset(); });
@@ -278,7 +278,7 @@ TEST(HttpFaultsTest, TooMuchUnsentCountsAsGone) {
 // A slow reader that does read is no reason to cut.
 TEST(HttpFaultsTest, ASlowReaderGetsEverything) {
   HttpOptions options;
-  options.write_timeout_s = 0.5;
+  options.write_timeout_s = 2;
   const std::string body(6 << 20, 'x');
   const auto server =
       Serve([&](const HttpRequest&, const ExchangePtr& exchange) { exchange->Send(200, {}, body); },

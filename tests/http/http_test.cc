@@ -239,7 +239,7 @@ TEST(HttpTest, KeepAliveTextFillsSilence) {
   client.Send(Get("/"));
   const Response response = client.Read();
   EXPECT_TRUE(response.is_complete);
-  ASSERT_GE(response.chunks.size(), 4u);
+  ASSERT_GE(response.chunks.size(), 3u);
   EXPECT_LE(response.chunks.size(), 16u);  // 0.3 s hold 15 periods
   for (size_t i = 0; i + 1 < response.chunks.size(); ++i)
     EXPECT_EQ(response.chunks[i], ": wait\n\n");
@@ -249,7 +249,7 @@ TEST(HttpTest, KeepAliveTextFillsSilence) {
 TEST(HttpTest, KeepAliveTextStaysAwayWhileThereIsNews) {
   const auto server = Serve([](const HttpRequest&, const ExchangePtr& exchange) {
     exchange->Start(200, {});
-    exchange->KeepAlive(0.5, ": wait\n\n");
+    exchange->KeepAlive(0.7, ": wait\n\n");
     for (int i = 1; i <= 8; ++i) exchange->Post([exchange] { exchange->Write("x"); }, 0.1 * i);
     exchange->Post([exchange] { exchange->End(); }, 0.9);
   });
