@@ -84,7 +84,7 @@ test('structured output, by schema and by a named tool', async () => {
   for (const method of ['jsonSchema', 'functionCalling']) {
     const model = openai(server.url, { temperature: 0 });
     const { mood } = await model
-      .withStructuredOutput(schema, { name: 'mood', method })
+      .withStructuredOutput(schema, { name: 'mood', method, strict: true })
       .invoke('Hello');
     assert.ok(['sanguine', 'choleric'].includes(mood), method);
   }
