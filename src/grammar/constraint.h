@@ -2,7 +2,18 @@
 // the set of tokens that may come next. Reasoning is free; what comes after </think> obeys.
 // Immutable parts are shared, states are cheap; a state belongs to one thread.
 //
-// Source of the supported schema features: docs/api.md, "Structured output".
+// Every document produced is valid by its schema; not every valid document can be produced:
+// - properties come in schema order, optional ones may be left out; others only where the schema
+//   speaks about them (additionalProperties, patternProperties) or declares none;
+// - white space is what people write: none, one space, or a line break with an indentation;
+// - numbers have up to 18 digits before the point and 15 after it (more where a bound has more),
+// and
+//   an exponent only where nothing limits them; an integer is written without a point;
+// - strings of a pattern, a format or an enum are written without needless escapes, formats in the
+//   part that every reader accepts (automaton/pattern.h);
+// - values are nested less than 200 deep; keywords of one type without "type" mean that type.
+// "oneOf" is enforced where its alternatives are provably apart. "format" beyond the known ones and
+// annotations say nothing. Any other keyword is an error: not, if, uniqueItems, contains, ...
 #pragma once
 
 #include <cstdint>
@@ -69,9 +80,9 @@ class Vocabulary {
 struct AnswerOptions {
   std::shared_ptr<const Grammar> grammar;  // null: the answer is free
   bool starts_in_reasoning = false;
-  std::optional<int64_t> reasoning_tokens_max;  // then only </think> may come
-  std::vector<TokenId> stop_tokens;             // allowed where the answer may end
-  int64_t min_tokens = 0;                       // stop tokens are not allowed before
+  std::optional<int64_t> reasoning_tokens_max = {};  // then only </think> may come
+  std::vector<TokenId> stop_tokens = {};             // allowed where the answer may end
+  int64_t min_tokens = 0;                            // stop tokens are not allowed before
 };
 
 // The state of one answer. Masks are remembered by state, so that returning to one is cheap.
