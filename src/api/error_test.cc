@@ -8,23 +8,25 @@ namespace {
 
 TEST(Errors, OpenAiShape) {
   const auto text = [](const ApiError& error) { return WriteError(error, Dialect::kChat, "r"); };
-  EXPECT_EQ(
-      text(NotFound("POST", "/x\"")),
-      R"({"error":{"message":"Not found: POST /x\"","type":"invalid_request_error","param":null,"code":"not_found"}})");
-  EXPECT_EQ(
-      text(WrongKey("sk-123456789")),
-      R"({"error":{"message":"Authentication Fails, Your api key: ****6789 is invalid","type":"authentication_error","param":null,"code":"invalid_request_error"}})");
-  EXPECT_EQ(
-      text(MissingKey()),
-      R"-({"error":{"message":"Authentication Fails (governor)","type":"authentication_error","param":null,"code":"invalid_request_error"}})-");
-  EXPECT_EQ(
-      text(ContextTooLong(1048576, 1045707, 8000)),
-      R"({"error":{"message":"This model's maximum context length is 1048576 tokens. However, you requested 1053707 tokens (1045707 in the messages, 8000 in the completion). Please reduce the length of the messages or completion.","type":"invalid_request_error","param":null,"code":"invalid_request_error"}})");
+  EXPECT_EQ(text(NotFound("POST", "/x\"")),
+            R"({"error":{"message":"Not found: POST /x\"","type":"invalid_request_error",)"
+            R"("param":null,"code":"not_found"}})");
+  EXPECT_EQ(text(WrongKey("sk-123456789")),
+            R"({"error":{"message":"Authentication Fails, Your api key: ****6789 is invalid",)"
+            R"("type":"authentication_error","param":null,"code":"invalid_request_error"}})");
+  EXPECT_EQ(text(MissingKey()),
+            R"-({"error":{"message":"Authentication Fails (governor)",)-"
+            R"("type":"authentication_error","param":null,"code":"invalid_request_error"}})");
+  EXPECT_EQ(text(ContextTooLong(1048576, 1045707, 8000)),
+            R"({"error":{"message":"This model's maximum context length is 1048576 tokens. However)"
+            R"(, you requested 1053707 tokens (1045707 in the messages,)"
+            R"( 8000 in the completion). Please reduce the length of the messages or completion.",)"
+            R"("type":"invalid_request_error","param":null,"code":"invalid_request_error"}})");
   ApiError with_param = BadRequest("m");
   with_param.param = "p";
-  EXPECT_EQ(
-      text(with_param),
-      R"({"error":{"message":"m","type":"invalid_request_error","param":"p","code":"invalid_request_error"}})");
+  EXPECT_EQ(text(with_param),
+            R"({"error":{"message":"m","type":"invalid_request_error","param":"p",)"
+            R"("code":"invalid_request_error"}})");
 }
 
 TEST(Errors, AnthropicShapeHasBothDialectsMembers) {

@@ -32,7 +32,8 @@ std::string RestoredArguments(ReplayMemory& memory, const std::string& id,
 
 TEST(Replay, SameValueInAnySpellingIsRestored) {
   const std::string sent =
-      R"({"b": 2.50, "a": [1, {"y": null, "x": "\u00e9\u2028"}], "n": 1e5, "z": -0, "big": 12345678901234567890})";
+      R"({"b": 2.50, "a": [1, {"y": null, "x": "\u00e9\u2028"}], "n": 1e5, "z": -0,)"
+      R"( "big": 12345678901234567890})";
   ReplayMemory memory(1 << 20);
   memory.RememberCall("call_1", sent);
   for (const char* returned : {

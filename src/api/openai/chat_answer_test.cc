@@ -174,7 +174,9 @@ Part Of(Kind kind, std::string text, int64_t call_index = -1) {
 // A stream's chunks without what all of them share.
 std::vector<std::string> Tails(const std::string& sse) {
   constexpr std::string_view kHead =
-      R"(data: {"id":"01234567-89ab-cdef-0123-456789abcdef","object":"chat.completion.chunk","created":1763913000,"model":"deepseek-v4-flash","system_fingerprint":"fp_test","choices":[)";
+      R"(data: {"id":"01234567-89ab-cdef-0123-456789abcdef",)"
+      R"("object":"chat.completion.chunk","created":1763913000,"model":"deepseek-v4-flash",)"
+      R"("system_fingerprint":"fp_test","choices":[)";
   std::vector<std::string> tails;
   std::string_view rest = sse;
   while (!rest.empty()) {
@@ -188,7 +190,10 @@ std::vector<std::string> Tails(const std::string& sse) {
 }
 
 const std::string kUsageText =
-    R"("usage":{"prompt_tokens":300,"completion_tokens":29,"total_tokens":329,"prompt_tokens_details":{"cached_tokens":128},"completion_tokens_details":{"reasoning_tokens":7},"prompt_cache_hit_tokens":128,"prompt_cache_miss_tokens":172})";
+    R"("usage":{"prompt_tokens":300,"completion_tokens":29,"total_tokens":329,)"
+    R"("prompt_tokens_details":{"cached_tokens":128},)"
+    R"("completion_tokens_details":{"reasoning_tokens":7},"prompt_cache_hit_tokens":128,)"
+    R"("prompt_cache_miss_tokens":172})";
 
 TEST(ChatAnswer, ChunksOfAStreamWhileThinking) {
   const Request request = ChatRequest(true, true);
@@ -204,13 +209,19 @@ TEST(ChatAnswer, ChunksOfAStreamWhileThinking) {
   EXPECT_TRUE(id.starts_with("call_00_"));
   EXPECT_EQ(id.size(), 32u);
   const std::vector<std::string> expected = {
-      R"({"index":0,"delta":{"role":"assistant","content":null,"reasoning_content":""},"logprobs":null,"finish_reason":null}]})",
-      R"({"index":0,"delta":{"content":null,"reasoning_content":"hm\n"},"logprobs":null,"finish_reason":null}]})",
-      R"({"index":0,"delta":{"content":"\"é\"","reasoning_content":null},"logprobs":null,"finish_reason":null}]})",
+      R"({"index":0,"delta":{"role":"assistant","content":null,"reasoning_content":""},)"
+      R"("logprobs":null,"finish_reason":null}]})",
+      R"({"index":0,"delta":{"content":null,"reasoning_content":"hm\n"},"logprobs":null,)"
+      R"("finish_reason":null}]})",
+      R"({"index":0,"delta":{"content":"\"é\"","reasoning_content":null},"logprobs":null,)"
+      R"("finish_reason":null}]})",
       R"({"index":0,"delta":{"tool_calls":[{"index":0,"id":")" + id +
-          R"(","type":"function","function":{"name":"f","arguments":""}}]},"logprobs":null,"finish_reason":null}]})",
-      R"({"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\": 1}"}}]},"logprobs":null,"finish_reason":null}]})",
-      R"({"index":0,"delta":{"content":"","reasoning_content":null},"logprobs":null,"finish_reason":"tool_calls"}],)" +
+          R"(","type":"function","function":{"name":"f","arguments":""}}]},"logprobs":null,)"
+          R"("finish_reason":null}]})",
+      R"({"index":0,"delta":{"tool_calls":[{"index":0,)"
+      R"("function":{"arguments":"{\"a\": 1}"}}]},"logprobs":null,"finish_reason":null}]})",
+      R"({"index":0,"delta":{"content":"","reasoning_content":null},"logprobs":null,)"
+      R"("finish_reason":"tool_calls"}],)" +
           kUsageText + "}",
       "data: [DONE]",
   };
@@ -226,7 +237,8 @@ TEST(ChatAnswer, ChunksOfAStreamWithoutThinking) {
   sent += writer->EndChoice(0, {.reason = End::Reason::kStop}, kTestUsage);
   sent += writer->Finish(kTestUsage);
   const std::vector<std::string> expected = {
-      R"({"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"usage":null})",
+      R"({"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,)"
+      R"("finish_reason":null}],"usage":null})",
       R"({"index":0,"delta":{"content":"x"},"logprobs":null,"finish_reason":null}],"usage":null})",
       R"({"index":0,"delta":{"content":""},"logprobs":null,"finish_reason":"stop"}],)" +
           kUsageText + "}",
@@ -246,23 +258,25 @@ TEST(ChatAnswer, Bodies) {
     const size_t choices = sent.find("\"choices\":");
     return sent.substr(choices, sent.find(",\"usage\"") - choices);
   };
-  EXPECT_EQ(
-      body(true, {}, End::Reason::kStop),
-      R"("choices":[{"index":0,"message":{"role":"assistant","content":"","reasoning_content":""},"logprobs":null,"finish_reason":"stop"}])");
-  EXPECT_EQ(
-      body(false, {Of(Kind::kContent, "a"), Of(Kind::kContent, "b")}, End::Reason::kLength),
-      R"("choices":[{"index":0,"message":{"role":"assistant","content":"ab"},"logprobs":null,"finish_reason":"length"}])");
+  EXPECT_EQ(body(true, {}, End::Reason::kStop),
+            R"("choices":[{"index":0,"message":{"role":"assistant","content":"",)"
+            R"("reasoning_content":""},"logprobs":null,"finish_reason":"stop"}])");
+  EXPECT_EQ(body(false, {Of(Kind::kContent, "a"), Of(Kind::kContent, "b")}, End::Reason::kLength),
+            R"("choices":[{"index":0,"message":{"role":"assistant","content":"ab"},)"
+            R"("logprobs":null,"finish_reason":"length"}])");
   const std::string with_calls =
       body(true,
            {Of(Kind::kReasoning, "r"), Of(Kind::kToolCallStart, "f", 0),
             Of(Kind::kToolCallArguments, "{\"a\":", 0), Of(Kind::kToolCallArguments, "1}", 0),
             Of(Kind::kToolCallStart, "g", 1), Of(Kind::kToolCallArguments, "{}", 1)},
            End::Reason::kToolCalls);
-  EXPECT_TRUE(with_calls.starts_with(
-      R"("choices":[{"index":0,"message":{"role":"assistant","content":"","reasoning_content":"r","tool_calls":[{"index":0,"id":"call_00_)"))
+  EXPECT_TRUE(
+      with_calls.starts_with(R"("choices":[{"index":0,"message":{"role":"assistant","content":"",)"
+                             R"("reasoning_content":"r","tool_calls":[{"index":0,"id":"call_00_)"))
       << with_calls;
   EXPECT_TRUE(with_calls.ends_with(
-      R"(,"type":"function","function":{"name":"g","arguments":"{}"}}]},"logprobs":null,"finish_reason":"tool_calls"}])"))
+      R"(,"type":"function","function":{"name":"g","arguments":"{}"}}]},"logprobs":null,)"
+      R"("finish_reason":"tool_calls"}])"))
       << with_calls;
 }
 
@@ -378,7 +392,8 @@ TEST(ChatAnswer, Logprobs) {
 TEST(ChatAnswer, Failures) {
   const ApiError error = ServerFailed("out of luck");
   const std::string body =
-      R"({"error":{"message":"out of luck","type":"server_error","param":null,"code":"internal_error"}})";
+      R"({"error":{"message":"out of luck","type":"server_error","param":null,)"
+      R"("code":"internal_error"}})";
   EXPECT_EQ(MakeAnswerWriter(ChatRequest(true, true), TestIdentity())->Fail(error),
             "data: " + body + "\n\ndata: [DONE]\n\n");
   EXPECT_EQ(MakeAnswerWriter(ChatRequest(true, false), TestIdentity())->Fail(error), body);

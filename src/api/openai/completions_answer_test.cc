@@ -38,9 +38,14 @@ std::string Write(const Request& request, const std::vector<Part>& parts, End::R
 }
 
 const std::string kHead =
-    R"({"id":"01234567-89ab-cdef-0123-456789abcdef","object":"text_completion","created":1763913000,"model":"deepseek-v4-flash","system_fingerprint":"fp_test","choices":[{"index":0,"text":)";
+    R"({"id":"01234567-89ab-cdef-0123-456789abcdef","object":"text_completion",)"
+    R"("created":1763913000,"model":"deepseek-v4-flash","system_fingerprint":"fp_test",)"
+    R"("choices":[{"index":0,"text":)";
 const std::string kUsageText =
-    R"("usage":{"prompt_tokens":300,"completion_tokens":29,"total_tokens":329,"prompt_tokens_details":{"cached_tokens":128},"completion_tokens_details":{"reasoning_tokens":7},"prompt_cache_hit_tokens":128,"prompt_cache_miss_tokens":172})";
+    R"("usage":{"prompt_tokens":300,"completion_tokens":29,"total_tokens":329,)"
+    R"("prompt_tokens_details":{"cached_tokens":128},)"
+    R"("completion_tokens_details":{"reasoning_tokens":7},"prompt_cache_hit_tokens":128,)"
+    R"("prompt_cache_miss_tokens":172})";
 
 TEST(CompletionsAnswer, StreamAndBody) {
   const std::vector<Part> parts = {{.delta = {.kind = Kind::kContent, .text = "a\n"}},

@@ -141,7 +141,8 @@ TEST(CompletionsRequest, RemainingMembers) {
   EXPECT_EQ(plain.generation.logprobs, std::nullopt);
   const Request full = Read(With(
       R"("max_tokens":7,"logprobs":0,"echo":true,"stop":"\n","stream":true,"seed":3,"user":"u v",)"
-      R"("stream_options":{"include_usage":true},"temperature":0.5,"top_p":0.5,"n":1,"best_of":1)"));
+      R"("stream_options":{"include_usage":true},"temperature":0.5,"top_p":0.5,"n":1,)"
+      R"("best_of":1)"));
   EXPECT_EQ(full.generation.max_tokens, 7);
   EXPECT_FALSE(full.generation.is_max_tokens_default);
   EXPECT_EQ(full.generation.logprobs, 0);
