@@ -94,8 +94,10 @@ Result<void> ValueCompiler::AddShape(const Shape& shape, const Part& part) {
 
 Result<std::vector<Json>> ValueCompiler::Values(const Shape& shape) {
   std::vector<Json> values;
+  Shape unlisted = shape;  // what the shape demands besides
+  unlisted.values.reset();
   for (const Json& value : *shape.values) {
-    FATHOM_TRY(const bool has, reader_.Has(shape, value));
+    FATHOM_TRY(const bool has, reader_.Has(unlisted, value));
     if (has) values.push_back(value);
   }
   return values;

@@ -14,9 +14,8 @@
 namespace fathom::grammar {
 namespace {
 
-// Shapes of one value, and schemas looked at for one document.
+// Shapes of one value.
 constexpr size_t kShapesMax = 1024;
-constexpr int64_t kWorkMax = 200'000;
 // References within references at one place.
 constexpr size_t kOpenMax = 200;
 constexpr int64_t kStepMax = 1'000'000;
@@ -213,13 +212,15 @@ Result<bool> ShapeReader::Meet(Shape& shape, const Shape& other) {
   if (++work_ > kWorkMax) return Error{"the schema is too large to enforce"};
   shape.types &= other.types;
   shape.mentioned |= other.mentioned;
-  if (other.values) {
+  if (other.values && !shape.values) {
+    shape.values = other.values;
+  } else if (other.values) {
     std::vector<Json> values;
-    for (const Json& value : shape.values ? *shape.values : *other.values) {
+    for (const Json& value : *shape.values) {
       const auto is_same = [&](const Json& known) { return AreEqual(known, value); };
       if (std::any_of(other.values->begin(), other.values->end(), is_same)) values.push_back(value);
-      work_ += static_cast<int64_t>(other.values->size() / 100);
     }
+    work_ += static_cast<int64_t>(shape.values->size() * other.values->size() / 100);
     shape.values = std::move(values);
   }
   MeetNumbers(shape.number, other.number);

@@ -101,6 +101,8 @@ class ShapeReader {
   Result<const Dfa*> Pattern(const std::string& pattern);
 
  private:
+  // Schemas looked at and values compared for one document: about a second.
+  static constexpr int64_t kWorkMax = 200'000;
   using Shapes = std::vector<Shape>;
 
   Result<Shapes> ExpandOne(const Json& schema);
