@@ -101,8 +101,13 @@ class Engine::Impl {
 
 Engine::Impl::Impl(model::LoadedModel model, const EngineOptions& options)
     : options_(options), model_(std::move(model)) {
-  if (options_.state_bytes_max == 0)
-    options_.state_bytes_max = DefaultStateBytes(AvailableBytes(), WeightBytes(model_));
+  if (options_.state_bytes_max == 0) {
+    // A copy of the weights is no longer part of what is available.
+    const model::LoadMode load = options_.session.load.mode;
+    const bool is_copy = load == model::LoadMode::kCopy || load == model::LoadMode::kLock;
+    options_.state_bytes_max =
+        DefaultStateBytes(AvailableBytes(), is_copy ? 0 : WeightBytes(model_));
+  }
   thread_ = std::thread([this] { Run(); });
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return is_ready_; });

@@ -157,6 +157,28 @@ TEST(RunTest, WhatCannotBeUsedIsStatusTwoAndOneLine) {
   EXPECT_EQ(RunProgram({"run", "-p", "x", "--think", "hard"}).status, 2);
 }
 
+TEST(RunTest, TheWaysToLoadGiveTheSameAnswer) {
+  const std::vector<std::string> hello = {"run", "-p", "Hello", "--think", "none", "--temp", "0"};
+  const std::string expected = RunProgram(hello).out;
+  EXPECT_THAT(expected, HasSubstr("Hello"));
+  for (const std::string load : {"map", "copy"})
+    EXPECT_EQ(RunProgram(Join(hello, {"--load", load})).out, expected) << load;
+  const auto locked = RunProgram(Join(hello, {"--load", "lock"}));
+  if (locked.status == 0) {
+    EXPECT_EQ(locked.out, expected);
+  } else {
+    // Where little memory may be locked.
+    EXPECT_EQ(locked.status, 2);
+    EXPECT_THAT(locked.err, HasSubstr("fathom run: load lock: needs 0.00 GB of locked memory"));
+  }
+  EXPECT_EQ(RunProgram(Join(hello, {"--pin", "on"})).out, expected);
+  EXPECT_EQ(RunProgram(Join(hello, {"--load", "disk"})).status, 2);
+  EXPECT_EQ(RunProgram(Join(hello, {"--pin", "maybe"})).status, 2);
+  const std::string help = RunProgram({"run", "--help"}).out;
+  EXPECT_THAT(help, HasSubstr("--load"));
+  EXPECT_THAT(help, HasSubstr("--pin"));
+}
+
 TEST(RunTest, ReasoningIsDimmedOnATerminal) {
   OnTerminal run({"run", "-p", "What is 23+45?", "--think", "high", "--temp", "0"});
   ASSERT_TRUE(run.WaitFor("tokens/s)\r\n")) << run.seen();
