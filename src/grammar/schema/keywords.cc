@@ -37,13 +37,19 @@ constexpr std::array<std::string_view, 25> kIgnored = {"$ref",
                                                        "id",
                                                        "discriminator"};
 
+std::string Quoted(std::string_view keyword) {
+  std::string quoted(1, '\'');
+  quoted.append(keyword).push_back('\'');
+  return quoted;
+}
+
 Error Wrong(std::string_view keyword, std::string_view expected, const Json& found) {
-  return Error{"'" + std::string(keyword) + "': expected " + std::string(expected) + ", found " +
+  return Error{Quoted(keyword) + ": expected " + std::string(expected) + ", found " +
                found.KindName()};
 }
 
 Error Unenforceable(std::string_view keyword) {
-  return Error{"'" + std::string(keyword) + "' cannot be enforced"};
+  return Error{Quoted(keyword) + " cannot be enforced"};
 }
 
 class Reader {
@@ -171,7 +177,7 @@ Result<void> Reader::Bound(std::string_view keyword, const Json& value) {
   if (is_exclusive && value.is_bool() && !value.boolean()) return {};
   if (!value.is_number()) return Wrong(keyword, "a number", value);
   const std::optional<Decimal> bound = ParseDecimal(value.number().text);
-  if (!bound) return Error{"'" + std::string(keyword) + "': too many digits to enforce"};
+  if (!bound) return Error{Quoted(keyword) + ": too many digits to enforce"};
   NumberLimits& number = shape_.number;
   shape_.mentioned |= kNumber;
   const bool is_min = keyword.ends_with("inimum");

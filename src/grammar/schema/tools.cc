@@ -1,4 +1,4 @@
-// Tool calls in DSML markup (docs/chat-encoding, "Tool-call block"): the frame of tags, and inside
+// Tool calls in DSML markup, as src/chat writes and reads them: the frame of tags, and inside
 // it parameters in schema order. Strings are raw text between the tags, everything else is JSON.
 // Nothing in either may spell the mark, so that a value ends where its end tag is.
 #include <algorithm>
