@@ -24,6 +24,12 @@ chat::ParserOptions ReadingOf(const api::Request& request, bool starts_in_reason
   return options;
 }
 
+// The prompt as the client gave it; of token ids, their text.
+std::string EchoOf(const api::Request& request, const chat::EncodedPrompt& prompt) {
+  if (!request.echo) return {};
+  return request.prompt == api::Request::Prompt::kTokens ? prompt.text : request.text;
+}
+
 Headers StreamHeaders(Headers headers) {
   headers.emplace_back("content-type", "text/event-stream; charset=utf-8");
   headers.emplace_back("cache-control", "no-cache");
@@ -48,7 +54,7 @@ Answering::Answering(const AnswerSurroundings& around, api::Request request,
                      std::shared_ptr<Exchange> exchange, Headers headers)
     : around_(around),
       request_(std::move(request)),
-      prompt_text_(request_.echo ? prompt.text : std::string()),
+      prompt_text_(EchoOf(request_, prompt)),
       prompt_tokens_(prompt_tokens),
       writer_(api::MakeAnswerWriter(request_, identity)),
       exchange_(std::move(exchange)),

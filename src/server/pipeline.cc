@@ -56,8 +56,10 @@ api::Parsed<PreparedPrompt> Pipeline::EncodePrompt(const Request& request) const
   if (request.prompt == Request::Prompt::kTokens) {
     prepared.tokens = request.tokens;
     // For --scripted and echo; an id without a token shows as nothing.
+    tokenizer::StreamDecoder decoder(text_.tokenizer);
     for (const TokenId token : request.tokens)
-      if (text_.tokenizer.IsToken(token)) prepared.prompt.text += text_.tokenizer.TokenBytes(token);
+      if (const auto text = decoder.Add(token); text.ok()) prepared.prompt.text += text.value();
+    prepared.prompt.text += decoder.Flush();
     return prepared;
   }
   Result<chat::EncodedPrompt> encoded = request.prompt == Request::Prompt::kText
@@ -185,8 +187,9 @@ api::Parsed<Prepared> Pipeline::Prepare(const Request& request) {
   const int64_t prompt_tokens = std::ssize(encoded.tokens);
   const int64_t room = facts.context_tokens - prompt_tokens;
   const std::optional<int64_t> wanted = request.generation.max_tokens;
-  if (room < wanted.value_or(1))
-    return api::ContextTooLong(facts.context_tokens, prompt_tokens, wanted.value_or(0));
+  const int64_t promised = request.generation.is_max_tokens_default ? 0 : wanted.value_or(0);
+  if (room < std::max<int64_t>(promised, 1))
+    return api::ContextTooLong(facts.context_tokens, prompt_tokens, promised);
   FATHOM_TRY(GrammarPtr grammar, GrammarOf(request));
 
   Prepared prepared;
