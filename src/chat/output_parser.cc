@@ -56,6 +56,43 @@ constexpr std::array kTextTagsWithoutControl = {kCallsOpen, kCallsOpenV32};
 constexpr std::array kBlockTags = {kInvokeOpen, kInvokeClose, kParameterOpen, kCallsClose,
                                    kCallsCloseV32};
 
+// T13: markup in CONTENT that opens no block.
+struct Stray {
+  enum class Kind {
+    kNone,     // plain text
+    kUnknown,  // more text must tell
+    kInBlock,  // belongs in a block whose opening tag is missing
+    kDropped,  // the first `bytes`
+  } kind;
+  size_t bytes = 0;
+};
+Stray FindStray(std::string_view text, bool is_end) {
+  constexpr std::array kInBlock = {kInvokeOpen, kParameterOpen};
+  constexpr std::array<std::string_view, 3> kMarkers = {"<｜DSML｜", "</｜DSML｜", kDsml};
+  const Match in_block = MatchAny(text, kInBlock).match;
+  if (in_block == Match::kYes) return {Stray::Kind::kInBlock};
+  const Found marker = MatchAny(text, kMarkers);
+  if (marker.match == Match::kNo) return {Stray::Kind::kNone};
+  if (!is_end && (marker.match == Match::kPartial || in_block == Match::kPartial))
+    return {Stray::Kind::kUnknown};
+  if (marker.match == Match::kPartial) return {Stray::Kind::kNone};
+  const size_t end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz_", marker.tag.size());
+  if (end == text.npos)
+    return {is_end ? Stray::Kind::kDropped : Stray::Kind::kUnknown, text.size()};
+  return {Stray::Kind::kDropped, end + (text[end] == '>' ? 1 : 0)};
+}
+
+// Where a tag may begin: at '<', in CONTENT also at a marker without it, or at what may become one.
+size_t FindTag(std::string_view text, bool is_content) {
+  const size_t tag = text.find('<');
+  if (!is_content) return tag;
+  const size_t marker = text.find(kDsml);
+  if (tag != text.npos || marker != text.npos) return std::min(tag, marker);
+  for (size_t bytes = std::min(text.size(), kDsml.size() - 1); bytes > 0; --bytes)
+    if (text.ends_with(kDsml.substr(0, bytes))) return text.size() - bytes;
+  return text.npos;
+}
+
 // How many of the newlines at the end of the text a block would swallow (T5).
 size_t SwallowedNewlines(std::string_view text) {
   size_t n = 0;
@@ -244,7 +281,7 @@ void OutputParser::Run(bool is_end) {
 
 bool OutputParser::StepText(bool is_end) {
   const std::string_view rest = Rest();
-  const size_t begin = rest.find('<');
+  const size_t begin = FindTag(rest, state_ == State::kContent);
   const std::string_view before = rest.substr(0, begin);
   const size_t swallowed = SwallowedNewlines(before);
   const std::string_view certain = before.substr(0, before.size() - swallowed);
@@ -276,16 +313,36 @@ bool OutputParser::StepText(bool is_end) {
     return false;
   }
   looked_bytes_ = 0;
-  if (!opens) {
-    EmitText(rest.substr(0, begin + 1));
-    at_ += begin + 1;
-    return true;
-  }
+  if (!opens) return StepStray(begin, certain, is_end);
   EmitText(certain);
   at_ += begin + found.tag.size();
   if (stops_.hit()) return false;
   LeaveContent();
   state_ = State::kBlock;
+  return true;
+}
+
+// What begins at `begin` is no tag of text.
+bool OutputParser::StepStray(size_t begin, std::string_view certain, bool is_end) {
+  const std::string_view rest = Rest();
+  Stray stray{Stray::Kind::kNone};
+  if (state_ == State::kContent) stray = FindStray(rest.substr(begin), is_end);
+  if (stray.kind == Stray::Kind::kNone) {
+    const size_t end = begin + (rest[begin] == '<' ? 1 : kDsml.find('D'));  // a whole character
+    EmitText(rest.substr(0, end));
+    at_ += end;
+    return true;
+  }
+  EmitText(certain);
+  if (stray.kind == Stray::Kind::kUnknown) {
+    at_ += certain.size();
+    return false;
+  }
+  at_ += begin + stray.bytes;
+  if (stray.kind == Stray::Kind::kInBlock && !stops_.hit()) {
+    LeaveContent();
+    state_ = State::kBlock;
+  }
   return true;
 }
 

@@ -59,6 +59,7 @@ class OutputParser {
   std::string TakeControlText(std::string_view piece, bool is_end);
   void Run(bool is_end);
   bool StepText(bool is_end);
+  bool StepStray(size_t begin, std::string_view certain, bool is_end);
   bool StepBlock(bool is_end);
   bool StepTag(bool is_end);
   bool StepValue(bool is_end);

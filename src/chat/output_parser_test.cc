@@ -162,8 +162,8 @@ TEST(OutputParser, ReadsMalformedBlocks) {
        R"(r||f {"a": "b"}|tool_calls)", true},
       {"a tag quoted at the end of the reasoning", "r\n\n<｜DSML｜tool_calls>\n",
        "r\n\n<｜DSML｜tool_calls>\n|||length", true, StopReason::kLength},
-      {"half an opening tag at the end", "x\n\n<｜DSML｜tool_ca", "|x\n\n<｜DSML｜tool_ca||length",
-       false, StopReason::kLength},
+      {"half an opening tag at the end", "x\n\n<｜DSML｜tool_ca", "|x||length", false,
+       StopReason::kLength},
       {"half an end tag in an open value",
        open + "<｜DSML｜invoke name=\"f\"><｜DSML｜parameter name=\"a\" "
               "string=\"true\">b</｜DSML｜par",
@@ -221,11 +221,30 @@ TEST(OutputParser, ReadsMalformedText) {
   });
 }
 
+TEST(OutputParser, DropsMarkupThatOpensNoBlock) {
+  const std::string close = "</｜DSML｜tool_calls>";
+  ExpectCases({
+      {"a closing tag", "a</｜DSML｜tool_calls> b</｜DSML｜invoke>", "|a b||stop"},
+      {"unknown words", "a<｜DSML｜nonsense> b<｜DSML｜> c</｜DSML｜x", "|a b c||stop"},
+      {"markers without brackets", "a ｜DSML｜ b｜DSML｜tool_calls>c", "|a  bc||stop"},
+      {"what only begins like a marker", "a｜DSMLx ｜b｜DSM", "|a｜DSMLx ｜b｜DSM||stop"},
+      {"an invoke without its block", "a\n\n" + std::string(kCall) + close,
+       R"(|a|f {"a": "b"}|tool_calls)"},
+      {"a parameter without its call",
+       "a<｜DSML｜parameter name=\"a\" string=\"true\">b</｜DSML｜parameter>" + close + " c",
+       "|a c||stop"},
+      {"half a marker at the end", "a<｜DSML｜", "|a||stop"},
+      {"the word alone is text", "DSML <DSML> |DSML|", "|DSML <DSML> |DSML|||stop"},
+      {"in the reasoning it may be quoted", "a <｜DSML｜invoke> b", "a <｜DSML｜invoke> b|||stop",
+       true},
+  });
+}
+
 TEST(OutputParser, NeverLeaksATagOfABlock) {
   // Cut a completion at every byte, as a token limit would: no tag shows up in what was parsed.
   const std::string text =
       "r</think>c\n\n<｜DSML｜tool_calls>\n" + std::string(kCall) + kCall + "</｜DSML｜tool_calls>";
-  const size_t block = text.find(kCallsOpen) + kCallsOpen.size();
+  const size_t block = text.find(kCallsOpen) + std::string_view("<｜DSML｜").size();
   for (size_t size = block; size <= text.size(); ++size) {
     const ParsedMessage message = ParseCompletion(text.substr(0, size), {}, StopReason::kLength);
     EXPECT_EQ(message.reasoning_content, "r");
