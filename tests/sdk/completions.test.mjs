@@ -61,9 +61,12 @@ test('token ids are a prompt, too', async () => {
   assert.equal(answer.usage.prompt_tokens, 5);
 });
 
-test('stop and legacy log-probabilities', async () => {
+test('stop, echo and legacy log-probabilities', async () => {
   const stopped = await client.completions.create({ ...plain, stop: [' can'] });
   assert.equal(stopped.choices[0].text, 'Hello! How');
+
+  const echoed = await client.completions.create({ ...plain, echo: true });
+  assert.equal(echoed.choices[0].text, prompt + greeting);
 
   const answer = await client.completions.create({ ...plain, logprobs: 2 });
   const { tokens, token_logprobs, top_logprobs, text_offset } = answer.choices[0].logprobs;
