@@ -225,10 +225,9 @@ TEST(Prompts, CountedTokensAreThoseOfTheUsage) {
   for (const Dialect dialect : {Dialect::kAnthropic, Dialect::kResponses}) {
     for (const bool thinks : {false, true}) {
       for (const bool has_tools : {false, true}) {
-        const std::string system =
-            dialect == Dialect::kAnthropic
-                ? R"({"system":[{"type":"text","text":"Be brief."},{"type":"text","text":"Or not."}]})"
-                : R"({"instructions":"Be brief."})";
+        const std::string system = dialect == Dialect::kAnthropic
+                                       ? R"({"system":[{"type":"text","text":"Be brief."}]})"
+                                       : R"({"instructions":"Be brief."})";
         const std::string body = BodyFor(
             dialect, {.thinks = thinks, .has_tools = has_tools, .max_tokens = 1, .more = system});
         const std::string target = Target(dialect);
