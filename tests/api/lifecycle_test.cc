@@ -93,6 +93,22 @@ TEST(Lifecycle, AFullQueueIs429) {
   for (const auto& each : asked) EXPECT_EQ(ReadChat(each->Wait())[0].end, "stop");
 }
 
+TEST(Lifecycle, RequestsThatDoNotStartInTimeAreClosed) {
+  ServerSetup setup = OnePlace();
+  setup.service.queue_timeout_s = 0.05;
+  setup.service.first_keep_alive_s = 15;
+  TestServer server(setup);
+  const auto first = Occupy(server);
+  const auto streamed =
+      server.Begin("POST", Target(Dialect::kChat), BodyFor(Dialect::kChat, {.stream = true}));
+  const Reply whole = server.Post(Target(Dialect::kChat), BodyFor(Dialect::kChat, {}));
+  EXPECT_EQ(whole.status, 503);
+  EXPECT_TRUE(streamed->Wait().is_cut);
+  EXPECT_EQ(server.service().engine().stats().running, 1);
+  first->Leave();
+  EXPECT_TRUE(server.WaitUntilIdle());
+}
+
 TEST(Lifecycle, DrainingRefusesAndLetsFinish) {
   TestServer server(LongAnswers());
   const auto running =
