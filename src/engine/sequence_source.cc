@@ -12,9 +12,7 @@ SequenceSource::Acquired SequenceSource::Acquire(std::span<const TokenId> prompt
 
 std::unique_ptr<model::Sequence> SequenceSource::Fork(const model::Sequence& sequence,
                                                       int64_t capacity) {
-  auto copy = std::make_unique<model::Sequence>(config_, capacity, mode_);
-  copy->CopyFrom(sequence);
-  return copy;
+  return sequence.Fork(capacity);
 }
 
 void SequenceSource::Release(std::unique_ptr<model::Sequence> sequence,

@@ -50,13 +50,20 @@ struct RowLayout {
 // The format that holds rounded rows of that kind exactly.
 RowLayout LayoutOf(RowKind kind, int64_t dim, int64_t rotary, numerics::Mode mode);
 
-// Rows for reading. Kernels reach them through row() only, so that where a row lies can change
-// without them.
+// Rows for reading: one after the other, or in pages of 2^page_shift rows, of which each begins
+// `offset` bytes into its page. Kernels reach them through row() only.
 struct CacheRows {
   const std::byte* data = nullptr;
   RowLayout layout;
+  const std::byte* const* pages = nullptr;  // not null: instead of data
+  int64_t offset = 0;
+  int page_shift = 0;
 
-  const std::byte* row(int64_t i) const { return data + i * layout.bytes(); }
+  const std::byte* row(int64_t i) const {
+    if (pages == nullptr) return data + i * layout.bytes();
+    const int64_t in_page = i & ((int64_t{1} << page_shift) - 1);
+    return pages[i >> page_shift] + offset + in_page * layout.bytes();
+  }
 };
 
 // Rows of plain floats, contiguous.
@@ -64,12 +71,20 @@ inline CacheRows FloatRows(const float* rows, int64_t dim) {
   return {reinterpret_cast<const std::byte*>(rows), {RowFormat::kF32, dim, 0}};
 }
 
-// Rows for writing.
+// Rows for writing, likewise.
 struct MutableCacheRows {
   std::byte* data = nullptr;
   RowLayout layout;
+  std::byte* const* pages = nullptr;
+  int64_t offset = 0;
+  int page_shift = 0;
 
-  std::byte* row(int64_t i) const { return data + i * layout.bytes(); }
+  std::byte* row(int64_t i) const {
+    return const_cast<std::byte*>(static_cast<CacheRows>(*this).row(i));  // it came without const
+  }
+  operator CacheRows() const {  // NOLINT: implicit, as a pointer converts
+    return {data, layout, pages, offset, page_shift};
+  }
 };
 
 // Rounds a normalised and rotated row as RoundForCache does and stores it. A packed format rounds

@@ -92,7 +92,7 @@ void Executor::PickBlocks(int64_t layer, const LayerWeights& w, const Pass& pass
   }
   s.queries.clear();
   for (const Segment& segment : pass.segments) {
-    const kernels::CacheRows keys = layer_state(*segment.sequence, layer).index_keys.rows();
+    const kernels::CacheRows keys = segment.sequence->index_keys(layer);
     for (int64_t i = 0; i < segment.count; ++i) {
       const int64_t t = segment.first_row + i;
       const int64_t visible = VisibleBlocks(segment.position + i, w.ratio);
@@ -132,6 +132,8 @@ void Executor::AttendRows(int64_t layer, const LayerWeights& w, const Pass& pass
     const Segment& segment =
         pass.segments[static_cast<size_t>(pass.segment_of_row[static_cast<size_t>(t)])];
     const LayerState& state = layer_state(*segment.sequence, layer);
+    kernels::CacheRows compressed;
+    if (kind != LayerKind::kWindow) compressed = segment.sequence->compressed(layer);
     const int64_t p = segment.position + t - segment.first_row;
     int64_t count = 0;
     const size_t picked = static_cast<size_t>(std::min(topk, VisibleBlocks(p, w.ratio)));
@@ -142,7 +144,7 @@ void Executor::AttendRows(int64_t layer, const LayerWeights& w, const Pass& pass
                               ? own.row(segment.first_row + at - segment.position)
                               : state.window.row(RingRow(at, window));
         },
-        [&](int64_t block) { list[count++] = state.compressed.row(block); });
+        [&](int64_t block) { list[count++] = compressed.row(block); });
     const int64_t in_window = std::min(p + 1, window);
     return {count, in_window, segment.window_slots - in_window};
   };
@@ -191,9 +193,10 @@ void Executor::Compress(const CompressorWeights& w, const Pass& pass, int64_t ra
   s.runs.clear();
   for (const Segment& segment : pass.segments) {
     LayerState& state = layer_state(*segment.sequence, layer);
-    s.runs.push_back({is_index ? &state.index_compressor : &state.compressor,
-                      (is_index ? state.index_keys : state.compressed).mutable_rows(), nullptr,
-                      segment.first_row, segment.count, segment.position});
+    s.runs.push_back(
+        {is_index ? &state.index_compressor : &state.compressor,
+         is_index ? segment.sequence->index_keys(layer) : segment.sequence->compressed(layer),
+         nullptr, segment.first_row, segment.count, segment.position});
   }
   const Compressor compressor{w,
                               ratio,

@@ -64,16 +64,17 @@ void FillRandom(const Config& config, int64_t length, uint64_t seed, Sequence& s
   if (length == 0) return;
   Random random(seed);
   const numerics::Mode mode = sequence.mode();
+  sequence.PrepareWrite(0, length);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     LayerState& state = sequence.layer(layer);
     FillRows(state.window.mutable_rows(), std::min(length, config.sliding_window), RowKind::kLatent,
              mode, random);
     if (state.ratio == 0) continue;
     const int64_t blocks = VisibleBlocks(length - 1, state.ratio);
-    FillRows(state.compressed.mutable_rows(), blocks, RowKind::kLatent, mode, random);
+    FillRows(sequence.compressed(layer), blocks, RowKind::kLatent, mode, random);
     FillState(state.compressor, random);
     if (KindOfRatio(state.ratio) != LayerKind::kCsa) continue;
-    FillRows(state.index_keys.mutable_rows(), blocks, RowKind::kIndex, mode, random);
+    FillRows(sequence.index_keys(layer), blocks, RowKind::kIndex, mode, random);
     FillState(state.index_compressor, random);
   }
   sequence.Advance(length);

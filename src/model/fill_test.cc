@@ -18,9 +18,10 @@ Config SmallConfig() {
   return config;
 }
 
-bool SameBytes(const RowStore& a, const RowStore& b) {
-  return std::equal(a.rows().data, a.rows().data + a.bytes(), b.rows().data,
-                    b.rows().data + b.bytes());
+bool SameRows(const kernels::CacheRows& a, const kernels::CacheRows& b, int64_t count) {
+  for (int64_t i = 0; i < count; ++i)
+    if (std::memcmp(a.row(i), b.row(i), static_cast<size_t>(a.layout.bytes())) != 0) return false;
+  return true;
 }
 
 TEST(Fill, SameSeedSameState) {
@@ -32,10 +33,12 @@ TEST(Fill, SameSeedSameState) {
   FillRandom(config, 600, 2, c);
   EXPECT_EQ(a.length(), 600);
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    EXPECT_TRUE(SameBytes(a.layer(i).window, b.layer(i).window));
-    EXPECT_TRUE(SameBytes(a.layer(i).compressed, b.layer(i).compressed));
-    EXPECT_TRUE(SameBytes(a.layer(i).index_keys, b.layer(i).index_keys));
-    EXPECT_FALSE(SameBytes(a.layer(i).window, c.layer(i).window));
+    const auto window = [&](Sequence& sequence) { return sequence.layer(i).window.rows(); };
+    const int64_t ratio = a.layer(i).ratio, blocks = ratio == 0 ? 0 : 600 / ratio;
+    EXPECT_TRUE(SameRows(window(a), window(b), config.sliding_window));
+    EXPECT_TRUE(SameRows(a.compressed(i), b.compressed(i), blocks));
+    EXPECT_TRUE(SameRows(a.index_keys(i), b.index_keys(i), ratio == 4 ? blocks : 0));
+    EXPECT_FALSE(SameRows(window(a), window(c), config.sliding_window));
   }
 }
 
@@ -46,10 +49,10 @@ TEST(Fill, EntriesAreRoundedAsTheCacheIs) {
   FillRandom(config, 600, 3, sequence);
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     LayerState& state = sequence.layer(i);
-    const auto check = [&](const RowStore& rows, int64_t count, int64_t dim) {
+    const auto check = [&](const kernels::CacheRows& rows, int64_t count, int64_t dim) {
       for (int64_t r = 0; r < count; ++r) {
         std::vector<float> row(static_cast<size_t>(dim));
-        kernels::DecodeRow(rows.rows().layout, rows.row(r), row);
+        kernels::DecodeRow(rows.layout, rows.row(r), row);
         const std::vector<float> from = row;
         double sum = 0;
         for (const float value : row) sum += std::abs(static_cast<double>(value));
@@ -60,8 +63,9 @@ TEST(Fill, EntriesAreRoundedAsTheCacheIs) {
             << "layer " << i << " row " << r;
       }
     };
-    check(state.window, config.sliding_window, config.head_dim);
-    if (state.ratio != 0) check(state.compressed, VisibleBlocks(599, state.ratio), config.head_dim);
+    check(state.window.rows(), config.sliding_window, config.head_dim);
+    if (state.ratio != 0)
+      check(sequence.compressed(i), VisibleBlocks(599, state.ratio), config.head_dim);
   }
 }
 

@@ -127,6 +127,7 @@ Executor::Pass Executor::BeginPass(std::span<const BatchItem> batch, int64_t fir
     FATHOM_CHECK_GE(count, int64_t{1});
     FATHOM_CHECK(item.sequence->mode() == ctx_.mode, "a sequence of another numeric mode");
     FATHOM_CHECK_LE(position + count, item.sequence->capacity());
+    item.sequence->PrepareWrite(position, position + count);
     s.segment_of_row.insert(s.segment_of_row.end(), item.tokens.size(),
                             static_cast<int32_t>(s.segments.size()));
     s.segments.push_back({item.sequence, std::ssize(s.tokens), count, position,

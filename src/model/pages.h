@@ -58,9 +58,8 @@ class PageRef {
   Page* page_ = nullptr;
 };
 
-// Memory for pages of one size, in large pieces, given back to nobody but itself. Thread-safe.
-// Lives as long as its pages.
-class PagePool {
+// Memory for pages of one size, in large pieces. Thread-safe. Lives as long as its pages.
+class PagePool : public std::enable_shared_from_this<PagePool> {
  public:
   static std::shared_ptr<PagePool> Make(int64_t page_bytes);
   ~PagePool();
@@ -76,6 +75,7 @@ class PagePool {
   friend class PageRef;
   struct State;
   explicit PagePool(int64_t page_bytes);
+  void GiveBack(void* page);
   int64_t page_bytes_;
   std::unique_ptr<State> state_;
 };

@@ -166,10 +166,11 @@ TEST(Sizes, UnquantisedModelsCountAsBf16) {
   EXPECT_DOUBLE_EQ(flops.Sum(), quantised.Sum());
 }
 
-TEST(Sizes, SequenceBytesAreWhatASequenceAllocates) {
+TEST(Sizes, SequenceBytesAreWhatAFullSequenceHolds) {
   for (const Config& config : {FlashPreset(), ProPreset(), NanoPreset()}) {
     for (const int64_t capacity : {int64_t{0}, int64_t{127}, int64_t{5000}}) {
-      const Sequence sequence(config, capacity, numerics::Mode::kOfficial);
+      Sequence sequence(config, capacity, numerics::Mode::kOfficial);
+      sequence.PrepareWrite(0, capacity);
       EXPECT_EQ(SequenceBytes(config, capacity), sequence.bytes());
     }
   }
