@@ -64,6 +64,10 @@ struct CacheRows {
     const int64_t in_page = i & ((int64_t{1} << page_shift) - 1);
     return pages[i >> page_shift] + offset + in_page * layout.bytes();
   }
+  // The same rows in memory.
+  bool IsSameAs(const CacheRows& other) const {
+    return data == other.data && pages == other.pages && offset == other.offset;
+  }
 };
 
 // Rows of plain floats, contiguous.

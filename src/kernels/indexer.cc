@@ -18,7 +18,7 @@ Work WorkOf(std::span<const IndexQuery> queries, int64_t heads) {
   int64_t keys = 0;  // of the sequence so far
   for (size_t i = 0; i < queries.size(); ++i) {
     const RowLayout& layout = queries[i].keys.layout;
-    const bool is_new = i == 0 || queries[i].keys.data != queries[i - 1].keys.data;
+    const bool is_new = i == 0 || !queries[i].keys.IsSameAs(queries[i - 1].keys);
     const int64_t more = is_new ? queries[i].visible : std::max(keys, queries[i].visible) - keys;
     keys = is_new ? queries[i].visible : keys + more;
     work.state_bytes += more * layout.bytes();
@@ -122,7 +122,7 @@ class Selection {
     for (int64_t i = 0; i < std::ssize(queries_); ++i) {
       Batch* last = batch_count_ == 0 ? nullptr : &batches_[batch_count_ - 1];
       if (last == nullptr || last->count == kBatchMax ||
-          query(last->first).keys.data != query(i).keys.data) {
+          !query(last->first).keys.IsSameAs(query(i).keys)) {
         last = &batches_[batch_count_++];
         *last = {i, 0, 0};
       }
