@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   int exit_code = 0;
   fathom::cli::RegisterRun(app, exit_code);
   fathom::cli::RegisterChat(app, exit_code);
+  fathom::cli::RegisterServe(app, exit_code);
   fathom::cli::RegisterTokenize(app, exit_code);
   fathom::cli::RegisterEncode(app, exit_code);
   fathom::cli::RegisterParse(app, exit_code);

@@ -306,7 +306,8 @@ api::Parsed<void> Service::Generate(Incoming& incoming, api::Request request) {
   const api::Identity identity = {.id = incoming.id,
                                   .created_s = UnixTime(),
                                   .salt = RandomBits(),
-                                  .fingerprint = fingerprint_};
+                                  .fingerprint = fingerprint_,
+                                  .now_s = UnixTime};
   UsageRecord record;
   record.request_id = incoming.id;
   record.api_key = incoming.key;
