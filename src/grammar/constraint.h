@@ -54,6 +54,8 @@ struct ToolBlock {
   std::vector<ToolGrammar> tools;  // at least one; those that may be called
   bool is_required = false;        // the answer is a block, at once; else text that may end in one
   bool is_parallel = true;         // more than one call
+  // Not required: an answer that makes no call is a document of this schema; nullopt: any text.
+  std::optional<Json> text_schema = std::nullopt;
 };
 // Answers with tool calls in DeepSeek's DSML markup.
 Result<std::shared_ptr<const Grammar>> CompileTools(const ToolBlock& block,

@@ -206,6 +206,21 @@ TEST(ToolGrammarTest, OtherToolsTakeAnythingWellFormed) {
   EXPECT_FALSE(Matches(*g, "some <｜DSML｜ text"));
 }
 
+TEST(ToolGrammarTest, WithoutACallTheTextIsADocument) {
+  ToolBlock block;
+  block.tools = {{"f", Json(), true}};
+  block.text_schema = ParseJson(R"({"type":"integer","minimum":3,"maximum":7})").value();
+  const auto grammar = CompileTools(block).value();
+  EXPECT_TRUE(Matches(*grammar, "5"));
+  EXPECT_FALSE(Matches(*grammar, "8"));
+  EXPECT_FALSE(Matches(*grammar, "text"));
+  const std::string call =
+      "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n\n</｜DSML｜invoke>\n"
+      "</｜DSML｜tool_calls>";
+  EXPECT_TRUE(Matches(*grammar, call));
+  EXPECT_FALSE(Matches(*grammar, "5" + call));
+}
+
 TEST(ToolGrammarTest, OneCallOnly) {
   const auto g =
       CompileTools({.tools = {{"f", Json(), false}}, .is_required = true, .is_parallel = false})

@@ -128,12 +128,19 @@ api::Parsed<Pipeline::GrammarPtr> Pipeline::ToolGrammarOf(const Request& request
   const bool any_strict = std::any_of(tools.begin(), tools.end(),
                                       [](const api::Tool* tool) { return tool->is_strict; });
   const bool is_subset = tools.size() < request.tools.size();
-  if (!is_required && !any_strict && !is_subset && request.parallel_tool_calls) return GrammarPtr();
+  const bool has_format = request.format.kind != api::OutputFormat::Kind::kText;
+  if (!is_required && !any_strict && !is_subset && !has_format && request.parallel_tool_calls)
+    return GrammarPtr();
   grammar::ToolBlock block;
   block.is_required = is_required;
   block.is_parallel = request.parallel_tool_calls;
   std::string key = is_required ? "required" : "tools";
   key += block.is_parallel ? "+" : "1";
+  if (has_format && !is_required) {
+    const bool has_schema = request.format.kind == api::OutputFormat::Kind::kJsonSchema;
+    block.text_schema = has_schema ? request.format.schema : Json(Json::Object{{"type", "object"}});
+    key += WriteJson(*block.text_schema);
+  }
   for (const api::Tool* tool : tools) {
     block.tools.push_back({tool->name, tool->parameters, tool->is_strict});
     key += (tool->is_strict ? "\nstrict " : "\n") + tool->name + WriteJson(tool->parameters);
@@ -143,15 +150,14 @@ api::Parsed<Pipeline::GrammarPtr> Pipeline::ToolGrammarOf(const Request& request
                 [&] { return grammar::CompileTools(block, {.refuse_lengths = strict}); });
 }
 
-// Tools before formats: a call is not text, and an answer after it will obey.
+// With tools at hand an answer is a call or obeys the format. An answer that goes on with a given
+// beginning is not constrained: the grammar has not seen that beginning.
 api::Parsed<Pipeline::GrammarPtr> Pipeline::GrammarOf(const Request& request) {
-  if (request.prompt != Request::Prompt::kConversation) return GrammarPtr();
-  FATHOM_TRY(GrammarPtr format, FormatGrammar(request));
-  FATHOM_TRY(GrammarPtr tools, ToolGrammarOf(request));
-  const bool is_required = request.tool_choice == api::ToolChoice::kRequired;
-  if (format == nullptr || is_required) return tools;
-  if (request.tools.empty() || request.tool_choice == api::ToolChoice::kNone) return format;
-  return format;
+  if (request.prompt != Request::Prompt::kConversation || request.continues_prefix)
+    return GrammarPtr();
+  const bool may_call = !request.tools.empty() && request.tool_choice != api::ToolChoice::kNone;
+  const bool has_format = request.format.kind != api::OutputFormat::Kind::kText;
+  return has_format && !may_call ? FormatGrammar(request) : ToolGrammarOf(request);
 }
 
 api::Parsed<void> Pipeline::AddChoices(const Request& request, const chat::EncodedPrompt& prompt,

@@ -130,6 +130,25 @@ Result<NodeId> ToolWriter::RawPart(const Conjunction& schemas) {
   return start;
 }
 
+// What comes before the block, or instead of it, when none is required. Returns where a block may
+// open.
+Result<NodeId> AddText(Builder& builder, const ToolBlock& block, const SchemaOptions& options,
+                       NodeId start, NodeId end) {
+  if (!block.text_schema) {
+    const NodeId open = builder.AddNode();
+    builder.Call(start, AddAnyString(builder, StringStyle::kRaw), open);
+    builder.Epsilon(open, end);
+    return open;
+  }
+  ShapeReader reader(*block.text_schema, {.refuse_lengths = options.refuse_lengths});
+  ValueCompiler compiler(builder, reader, StringStyle::kJson);
+  Conjunction schemas;
+  AddSchema(schemas, reader.root());
+  builder.Call(start, compiler.PartOf(schemas), end);
+  FATHOM_TRY_VOID(compiler.Run());
+  return builder.Text(start, "\n\n");
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Grammar>> CompileTools(const ToolBlock& block,
@@ -141,9 +160,7 @@ Result<std::shared_ptr<const Grammar>> CompileTools(const ToolBlock& block,
   if (block.is_required) {
     open = builder.Text(start, "\n\n");
   } else {
-    open = builder.AddNode();
-    builder.Call(start, AddAnyString(builder, StringStyle::kRaw), open);
-    builder.Epsilon(open, end);
+    FATHOM_TRY(open, AddText(builder, block, options, start, end));
   }
   const NodeId calls = builder.Text(open, "<｜DSML｜tool_calls>\n");
   const NodeId calls_end = builder.AddNode();
