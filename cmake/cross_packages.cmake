@@ -9,6 +9,9 @@ foreach(name fmt spdlog nlohmann gtest gmock)
   file(CREATE_LINK ${FATHOM_HEADERS_${name}}/${name} ${CMAKE_BINARY_DIR}/headers/${name} SYMBOLIC)
 endforeach()
 
+find_file(FATHOM_XXHASH xxhash.h PATHS /usr/include NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH REQUIRED)
+file(CREATE_LINK ${FATHOM_XXHASH} ${CMAKE_BINARY_DIR}/headers/xxhash.h SYMBOLIC)
+
 add_library(cross_headers INTERFACE)
 target_include_directories(cross_headers SYSTEM INTERFACE ${CMAKE_BINARY_DIR}/headers)
 target_compile_definitions(cross_headers INTERFACE FMT_HEADER_ONLY SPDLOG_FMT_EXTERNAL)

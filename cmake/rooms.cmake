@@ -58,7 +58,8 @@ fathom_room(checkpoint FLOOR 3 INCLUDES base numerics tensor PACKAGES fmt)
 fathom_room(api FLOOR 4 INCLUDES base text tokenizer chat PACKAGES fmt)
 fathom_room(model FLOOR 4 INCLUDES base numerics tensor kernels checkpoint PACKAGES fmt)
 fathom_room(sampling FLOOR 4 INCLUDES base numerics tensor kernels)
-fathom_room(cache FLOOR 5 INCLUDES base numerics tensor kernels model PACKAGES fmt)
+fathom_room(cache FLOOR 5 INCLUDES base numerics tensor kernels model
+  PACKAGES fmt disk_format.cc:xxhash)
 fathom_room(engine FLOOR 6 INCLUDES base numerics tensor kernels model sampling cache PACKAGES fmt)
 fathom_room(verify FLOOR 7 INCLUDES base numerics tensor kernels checkpoint model PACKAGES fmt)
 fathom_room(server FLOOR 7

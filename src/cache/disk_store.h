@@ -28,11 +28,13 @@ struct DiskOptions {
   uint64_t fingerprint = 0;                  // of config and weights; see ModelFingerprint
   int64_t page_bytes = 0;
   int64_t tail_bytes = 0;
+  int64_t queue_bytes_max = int64_t{1} << 30;  // waiting for the disk; what is beyond is dropped
   bool fsync = false;  // after each record; otherwise when a segment is closed and at the end
 };
 
-// Of the config's text and of the headers of the weight files, their sizes included: another model,
-// or the same one converted differently, has another. Errors: files that cannot be read.
+// Of the config's text and of the weight files: their sizes, their headers and their content, of
+// which large files give samples. Another model, or the same one converted or trained differently,
+// has another. Errors: files that cannot be read.
 Result<uint64_t> ModelFingerprint(const std::string& model_dir);
 
 struct DiskStats {
@@ -48,7 +50,8 @@ class DiskStore {
   // for reading only, with a line in the log. Errors: a path that is no folder and cannot become
   // one.
   static Result<std::unique_ptr<DiskStore>> Open(const DiskOptions& options);
-  virtual ~DiskStore() = default;  // finishes what is queued
+  // Writes what is queued, for as long as a few seconds.
+  virtual ~DiskStore() = default;
 
   // Queues what of the prefix is not on disk yet. Never blocks: when the queue is full, it is
   // dropped.
@@ -59,7 +62,7 @@ class DiskStore {
   // null), its tail checked. tokens == 0 when there is none.
   virtual Prefix Load(std::string_view key, std::span<const TokenId> tokens, int64_t known_tokens,
                       model::PagePool& pool) = 0;
-  // Waits until everything queued so far is written.
+  // Waits until everything queued so far is written or given up.
   virtual void Flush() = 0;
   virtual DiskStats stats() const = 0;
 };
@@ -79,8 +82,10 @@ struct DiskReport {
   std::vector<std::string> complaints;  // one line for each damaged or foreign stretch
   int64_t bytes = 0;
 };
-Result<DiskReport> InspectStore(const std::string& dir);
-// Removes segments, oldest first, until no more than `bytes_max` are left. What was removed.
+enum class Inspection { kHeaders, kPayloads };  // payloads: reads everything
+Result<DiskReport> InspectStore(const std::string& dir, Inspection inspection);
+// Removes segments, those first that were longest of no use, until no more than `bytes_max` are
+// left. The bytes that were removed. Errors: a server has the folder open for writing.
 Result<int64_t> PruneStore(const std::string& dir, int64_t bytes_max);
 
 }  // namespace fathom::cache

@@ -48,6 +48,7 @@ std::string PackageOf(const std::string& header) {
       {"hwloc", "hwloc"},
       {"boost/", "boost"},
       {"openssl/", "openssl"},
+      {"xxhash.h", "xxhash"},
       {"valijson/", "valijson"},
       {"gtest/", "gtest"},
       {"gmock/", "gtest"},
