@@ -38,7 +38,7 @@ export async function runAgent({ lines, command, environment, files = () => ({})
   const [program, ...args] = command;
   const child = spawn(program, args, {
     cwd: work,
-    env: { PATH: process.env.PATH, HOME: home, ...environment(server.url) },
+    env: { PATH: process.env.PATH, HOME: home, TMPDIR: home, ...environment(server.url) },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: TIME_LIMIT_MS,
     killSignal: 'SIGKILL',
