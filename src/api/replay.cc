@@ -69,8 +69,10 @@ void ReplayMemory::Restore(chat::Conversation& conversation) {
   for (chat::Message& message : conversation.messages) {
     for (chat::ToolCall& call : message.tool_calls) {
       const std::string* sent = Recall(ArgumentsKey(call.id));
-      if (sent == nullptr || *sent == call.arguments) continue;
-      if (AreSameText(*sent, call.arguments)) call.arguments = *sent;
+      if (sent == nullptr) continue;
+      if (*sent != call.arguments && !AreSameText(*sent, call.arguments)) continue;
+      call.arguments = *sent;
+      call.is_verbatim = true;
     }
     if (message.tool_calls.empty() || !message.reasoning_content.empty()) continue;
     if (const std::string* sent = Recall(ReasoningKey(message.tool_calls[0].id)))

@@ -36,6 +36,9 @@ struct ToolCall {
   std::string id;  // may be empty
   std::string name;
   std::string arguments;  // as received: normally the text of a JSON object
+  // The arguments are what OutputParser made of the model's own markup: values keep their spelling,
+  // so that the turn reads as it was written.
+  bool is_verbatim = false;
 };
 
 struct Message {

@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "chat/prepare.h"
 #include "chat/python_json.h"
@@ -17,6 +19,32 @@
 
 namespace fathom::chat {
 namespace {
+
+// How the values of an object that CallWriter wrote are spelled: `{"KEY": VALUE, "KEY": VALUE}`.
+std::vector<std::string_view> SpelledValues(std::string_view object) {
+  constexpr size_t kSeparatorBytes = 2;  // ": "
+  std::vector<std::string_view> values;
+  int depth = 0;
+  bool is_in_string = false;
+  size_t begin = object.npos;
+  for (size_t i = 0; i < object.size(); ++i) {
+    const char c = object[i];
+    if (is_in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') is_in_string = false;
+      continue;
+    }
+    if (c == '"') is_in_string = true;
+    if (c == '{' || c == '[') ++depth;
+    if (c == '}' || c == ']') --depth;
+    if (depth == 1 && c == ':' && begin == object.npos) begin = i + kSeparatorBytes;
+    if (begin != object.npos && (depth == 0 || (depth == 1 && c == ','))) {
+      if (begin <= i) values.push_back(object.substr(begin, i - begin));
+      begin = object.npos;
+    }
+  }
+  return values;
+}
 
 class PromptWriter {
  public:
@@ -175,7 +203,7 @@ class Renderer {
       out_.Control(" name=\"");
       out_.Foreign(call.name);
       out_.Control("\">\n");
-      WriteArguments(call.arguments);
+      WriteArguments(call);
       out_.Control("\n");
       out_.Control(kInvokeClose);
     }
@@ -183,26 +211,36 @@ class Renderer {
     out_.Control(kCallsClose);
   }
 
-  void WriteArguments(const std::string& arguments) {
-    const auto parsed = ParsePythonJson(arguments);
+  void WriteArguments(const ToolCall& call) {
+    const auto parsed = ParsePythonJson(call.arguments);
     if (!parsed.ok() || !parsed.value().is_object()) {
       // Not an object: passed on as text. The reference raises when it is JSON all the same.
-      WriteParameter("arguments", Json(arguments));
+      WriteParameter("arguments", Json(call.arguments), {});
       return;
     }
-    bool is_first = true;
-    for (const auto& [key, value] : parsed.value().object()) {
-      if (!std::exchange(is_first, false)) out_.Control("\n");
-      WriteParameter(key, value);
+    const Json::Object& members = parsed.value().object();
+    std::vector<std::string_view> spelled;
+    if (call.is_verbatim) spelled = SpelledValues(call.arguments);
+    const bool is_spelled = spelled.size() == members.size();
+    for (size_t i = 0; i < members.size(); ++i) {
+      if (i > 0) out_.Control("\n");
+      const auto& [key, value] = members[i];
+      WriteParameter(key, value, is_spelled ? std::optional(spelled[i]) : std::nullopt);
     }
   }
 
-  void WriteParameter(const std::string& key, const Json& value) {
+  // `spelled`: how the model wrote a value that is no string.
+  void WriteParameter(const std::string& key, const Json& value,
+                      std::optional<std::string_view> spelled) {
     out_.Control(kParameterOpen);
     out_.Control(" name=\"");
     out_.Foreign(key);
     out_.Control(value.is_string() ? "\" string=\"true\">" : "\" string=\"false\">");
-    out_.Foreign(value.is_string() ? value.string() : WritePythonJson(value));
+    if (value.is_string()) {
+      out_.Foreign(value.string());
+    } else {
+      out_.Foreign(spelled ? std::string(*spelled) : WritePythonJson(value));
+    }
     out_.Control(kParameterClose);
   }
 

@@ -85,6 +85,29 @@ TEST(Encode, WrapsArgumentsThatAreNoObject) {
   }
 }
 
+TEST(Encode, KeepsTheSpellingOfVerbatimArguments) {
+  const auto values = [](const std::string& arguments, bool is_verbatim) {
+    Conversation conversation;
+    Message message;
+    message.role = Role::kAssistant;
+    message.tool_calls.push_back(
+        {.id = "", .name = "f", .arguments = arguments, .is_verbatim = is_verbatim});
+    conversation.messages.push_back(message);
+    std::string text = Encode(conversation, {.thinking_mode = ThinkingMode::kChat}).value().text;
+    std::string out;
+    for (size_t at = 0; (at = text.find("=\"false\">", at)) != text.npos;) {
+      at += 9;
+      out += text.substr(at, text.find("</", at) - at) + "|";
+    }
+    return out;
+  };
+  const std::string arguments =
+      R"({"s": "a, \"b\": {", "n": 1e3, "l": [1,  {"x":"}"} ], "o": {"a":{"b" :1}}, "t":  true })";
+  EXPECT_EQ(values(arguments, true), R"(1e3|[1,  {"x":"}"} ]|{"a":{"b" :1}}| true |)");
+  EXPECT_EQ(values(arguments, false), R"(1000.0|[1, {"x": "}"}]|{"a": {"b": 1}}|true|)");
+  EXPECT_EQ(values("{}", true), "");
+}
+
 TEST(Encode, RefusesLoneSurrogates) {
   // In content, and inside tool arguments, where the reader keeps them.
   EXPECT_FALSE(EncodeRecordText(R"({"messages":[{"role":"user","content":"\ud800"}]})").ok());

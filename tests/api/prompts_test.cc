@@ -80,19 +80,20 @@ TEST(Prompts, RecordedRequests) {
 
 constexpr const char* kReasoning = "I need the\n weather.";
 constexpr const char* kContent = "One moment, please. ";
-constexpr const char* kFirst = R"({"city": "Zürich", "days": [1, 2, {"b": 1, "a": 2}]})";
-constexpr const char* kSecond = R"({"query": "a\"b", "limit": 5})";
+// Spelled as no JSON writer would.
+constexpr const char* kFirst = R"({"city": "Zürich", "days": [1,  2 ,{"b":1, "a":2}]})";
+constexpr const char* kSecond = R"({"query": "a\"b", "limit": 1e3})";
 
 std::string Written(bool thinks) {
   return (thinks ? std::string(kReasoning) + "</think>" : "") + kContent +
          Block(Invoke("get_weather", TextParameter("city", "Zürich") +
-                                         JsonParameter("days", R"([1, 2, {"b": 1, "a": 2}])")) +
-               Invoke("search", TextParameter("query", "a\"b") + JsonParameter("limit", "5")));
+                                         JsonParameter("days", R"([1,  2 ,{"b":1, "a":2}])")) +
+               Invoke("search", TextParameter("query", "a\"b") + JsonParameter("limit", "1e3")));
 }
 
 // What clients make of the arguments.
 constexpr const char* kFirstChanged = R"({"days":[1,2,{"a":2,"b":1}],"city":"Z\u00fcrich"})";
-constexpr const char* kSecondChanged = "{ \"limit\" : 5,\n \"query\" : \"a\\\"b\" }";
+constexpr const char* kSecondChanged = "{ \"limit\" : 1000,\n \"query\" : \"a\\\"b\" }";
 
 enum class Reasoning { kReturned, kDropped };
 
