@@ -94,6 +94,8 @@ set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/reference/attention.
 # Asio is compiled once, in http_asio.cc. ThreadSanitizer does not know bare fences, which Asio has besides
 # its mutexes.
 if(TARGET fathom_server)
-  target_compile_definitions(fathom_server PRIVATE BOOST_ASIO_SEPARATE_COMPILATION
-    $<$<STREQUAL:${FATHOM_SANITIZE},thread>:BOOST_ASIO_DISABLE_FENCED_BLOCK>)
+  target_compile_definitions(fathom_server PRIVATE BOOST_ASIO_SEPARATE_COMPILATION)
+  if(FATHOM_SANITIZE STREQUAL "thread")
+    target_compile_definitions(fathom_server PRIVATE BOOST_ASIO_DISABLE_FENCED_BLOCK)
+  endif()
 endif()
