@@ -11,9 +11,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -37,9 +35,9 @@ struct Miss {
     kDisabled,
   };
   Reason reason = Reason::kNone;
-  int64_t position = 0;         // kDiverged: the first token that differs
-  std::vector<TokenId> stored;  // kDiverged: up to five tokens either side of it
-  std::vector<TokenId> wanted;
+  int64_t position = 0;              // kDiverged: the first token that differs
+  std::vector<TokenId> stored = {};  // kDiverged: up to five tokens either side of it
+  std::vector<TokenId> wanted = {};
 };
 
 struct Prefix {
@@ -52,7 +50,8 @@ struct Prefix {
 struct TreeStats {
   int64_t nodes = 0;
   int64_t tails = 0;
-  int64_t bytes = 0;  // pages and tails, shared ones once
+  int64_t bytes = 0;       // pages and tails, shared ones once
+  int64_t tail_bytes = 0;  // of it
   int64_t hits = 0, misses = 0, evictions = 0;
 };
 
@@ -61,16 +60,23 @@ class PrefixTree {
   PrefixTree(int64_t page_bytes, int64_t bytes_max);
   ~PrefixTree();
 
-  // The longest stored beginning of `tokens` that has a tail and leaves at least one token to read.
+  // The longest stored beginning of `tokens` that has a tail and leaves at least one token to read,
+  // and why it is no longer one.
   Prefix Find(std::string_view key, std::span<const TokenId> tokens);
+  // The same without counting as use, and without a reason.
+  Prefix Peek(std::string_view key, std::span<const TokenId> tokens) const;
   // Remembers the state after `tokens`, a multiple of 128 of them: the pages of all of them and the
-  // tail. Pages that the tree has already are kept, and the given ones dropped.
+  // tail. Pages that the tree has already are kept, and the given ones dropped. What is larger than
+  // the budget is not taken.
   void Insert(std::string_view key, std::span<const TokenId> tokens,
               std::span<const model::PageRef> pages, Tail tail);
   // How far the tree knows `tokens` with a tail, without counting as use.
   int64_t Depth(std::string_view key, std::span<const TokenId> tokens) const;
-  // Gives up to `bytes` back, least valuable first; for when sequences need room. What it freed.
+  // Gives at least `bytes` back, least valuable first, or all it can; for when sequences need room.
+  // What it freed: pages that somebody else refers to are forgotten but do not count.
   int64_t Evict(int64_t bytes);
+  // The most that Evict could free now.
+  int64_t Evictable() const;
 
   const TreeStats& stats() const;
 
