@@ -8,6 +8,8 @@
 #include <chrono>
 #include <utility>
 
+#include "engine/cuts.h"
+
 namespace fathom::engine {
 namespace {
 
@@ -22,7 +24,8 @@ constexpr TokenId kProbeToken = 0;
 
 }  // namespace
 
-Batcher::Batcher(const model::LoadedModel& model, const EngineOptions& options)
+Batcher::Batcher(const model::LoadedModel& model, const EngineOptions& options,
+                 std::function<void()> wake)
     : config_(model.config()),
       options_(options),
       pool_(options.session.threads, options.session.pinning),
@@ -33,12 +36,15 @@ Batcher::Batcher(const model::LoadedModel& model, const EngineOptions& options)
                                  options.session.trace}),
       logits_(options.sequences_max * config_.vocab_size),
       probe_(config_, 1, options.session.mode),
-      source_(config_, options.session.mode),
-      pace_(options.session.chunk_tokens) {}
+      source_(config_, options.session.mode, options.cache_bytes, options.disk),
+      pace_(options.session.chunk_tokens) {
+  if (options.disk != nullptr) loader_.emplace(options.disk, source_.pool(), std::move(wake));
+}
 
 void Batcher::Step(Next next, bool probe) {
   items_.clear();
   entries_.clear();
+  StartLoads();
   const int64_t decode_rows = AddChoices();
   PlanPrompts(next, pace_.PromptRows(decode_rows));
   AddPrompts();
@@ -47,6 +53,7 @@ void Batcher::Step(Next next, bool probe) {
   Forward();
   Deliver();
   RemoveDone();
+  CountState();
 }
 
 int64_t Batcher::AddChoices() {
@@ -88,11 +95,10 @@ void Batcher::PlanPrompts(Next next, int64_t rows) {
   AdmitNewKeys(next, rows);
   rows = SharePromptRows(rows);
   while (rows > 0) {
-    std::unique_ptr<Job> taken =
-        next([&](const Job& job) { return Fits(job) ? Verdict::kTake : Verdict::kStop; });
+    std::unique_ptr<Job> taken = next([&](const Job& job) { return Judge(job); });
     if (taken == nullptr) return;
     Job& job = Admit(std::move(taken));
-    job.planned = std::min(rows, job.unread());
+    job.planned = std::min(rows, job.readable());
     rows -= job.planned;
   }
 }
@@ -114,7 +120,7 @@ void Batcher::AdmitNewKeys(Next next, int64_t readers_max) {
         if (reader->request.priority == priority && reader->request.key == job.request.key)
           return Verdict::kSkip;
       }
-      return Fits(job) ? Verdict::kTake : Verdict::kStop;
+      return Judge(job);
     });
     if (taken == nullptr) return;
     readers.push_back(&Admit(std::move(taken)));
@@ -150,12 +156,12 @@ int64_t Batcher::ShareAmong(std::vector<Job*>& readers, int64_t rows) {
       const bool has_head = std::any_of(heads.begin(), heads.end(), [&](const Job* head) {
         return head->request.key == job->request.key;
       });
-      if (!has_head && job->planned < job->unread()) heads.push_back(job);
+      if (!has_head && job->planned < job->readable()) heads.push_back(job);
     }
     if (heads.empty()) return rows;
     const int64_t share = std::max<int64_t>(1, rows / std::ssize(heads));
     for (Job* job : heads) {
-      const int64_t more = std::min({share, rows, job->unread() - job->planned});
+      const int64_t more = std::min({share, rows, job->readable() - job->planned});
       job->planned += more;
       rows -= more;
     }
@@ -163,22 +169,51 @@ int64_t Batcher::ShareAmong(std::vector<Job*>& readers, int64_t rows) {
   return 0;
 }
 
-bool Batcher::Fits(const Job& job) const {
-  return counts_.running + job.count() <= options_.sequences_max &&
-         counts_.state_bytes + job.count() * job.bytes <= options_.state_bytes_max;
+// One that waits for others to do its work is no reason for those behind it to wait as well.
+Verdict Batcher::Judge(const Job& job) {
+  if (job.load != nullptr && UsesCache(job)) {
+    if (job.load->state == DiskLoad::State::kNew) StartLoad(job.load);
+    if (job.load->state == DiskLoad::State::kLoading) return Verdict::kSkip;
+  }
+  if (UsesCache(job) && WaitsForReader(job)) return Verdict::kSkip;
+  return Fits(job) ? Verdict::kTake : Verdict::kStop;
+}
+
+// Whether somebody with as much claim is reading the beginning of this very prompt, and will leave
+// a snapshot of more of it.
+bool Batcher::WaitsForReader(const Job& job) const {
+  if (options_.cache_bytes == 0) return false;
+  return std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& reader) {
+    if (reader->cuts.empty() || reader->open_choices == 0 ||
+        reader->request.key != job.request.key || reader->request.priority < job.request.priority)
+      return false;
+    const auto& read = reader->request.prompt;
+    const auto& wanted = job.request.prompt;
+    const int64_t first = reader->cuts.front();
+    return first < std::ssize(wanted) &&
+           std::equal(wanted.begin(), wanted.begin() + first, read.begin()) &&
+           source_.Peek(wanted, job.request.key).tokens < first;
+  });
 }
 
 Job& Batcher::Admit(std::unique_ptr<Job> admitted) {
   jobs_.push_back(std::move(admitted));
   Job& job = *jobs_.back();
   counts_.running += job.count();
-  counts_.state_bytes += job.count() * job.bytes;
   job.open_choices = job.count();
   SequenceSource::Acquired acquired =
-      source_.Acquire(job.request.prompt, job.request.key, job.capacity);
-  FATHOM_CHECK_LT(acquired.reused, std::ssize(job.request.prompt));
+      UsesCache(job)
+          ? source_.Acquire(job.request.prompt, job.request.key, job.capacity, job.load.get())
+          : source_.Acquire(job.capacity);
+  job.load.reset();
   job.choices.front().sequence = std::move(acquired.sequence);
   job.reused = job.read = acquired.reused;
+  if (UsesCache(job))
+    job.cuts = WantedCuts(std::ssize(job.request.prompt), job.reused, job.request.boundaries,
+                          options_.cache_every);
+  MakeRoom(0);
+  CountAdmission(job, acquired.miss);
+  job.request.sink->OnCache(acquired.miss);
   job.request.sink->OnStart(job.reused);
   return job;
 }
@@ -209,10 +244,12 @@ void Batcher::Deliver() {
     const std::span<const float> logits{row, vocab};
     if (items_[i].want == model::LogitRows::kLast) row += vocab;
     if (entry.choice >= 0) {
+      KeepTail(job, job.choices[static_cast<size_t>(entry.choice)]);
       TakeToken(job, entry.choice, logits);
       continue;
     }
     job.read += entry.rows;
+    RememberPrompt(job);
     job.request.sink->OnPrompt(job.read - job.reused, std::ssize(job.request.prompt) - job.reused);
     if (job.unread() == 0) AfterPrompt(job, logits);
   }
@@ -221,6 +258,7 @@ void Batcher::Deliver() {
 // All choices go on from the one state and the one row of logits. Copies are made before the first
 // choice takes its token: with it the choice may end, and its state be gone.
 void Batcher::AfterPrompt(Job& job, std::span<const float> logits) {
+  KeepTail(job, job.choices.front());
   for (int64_t i = 1; i < job.count(); ++i)
     job.choices[static_cast<size_t>(i)].sequence =
         source_.Fork(*job.choices.front().sequence, job.capacity);
@@ -243,12 +281,10 @@ void Batcher::TakeToken(Job& job, int64_t number, std::span<const float> logits)
 void Batcher::EndChoice(Job& job, int64_t number, FinishReason reason) {
   Choice& choice = job.choices[static_cast<size_t>(number)];
   // A choice other than the first has no state while the prompt is read.
-  if (choice.sequence != nullptr)
-    source_.Release(std::move(choice.sequence), job.request.prompt, choice.tokens(),
-                    job.request.key);
+  if (choice.sequence != nullptr) RememberAnswer(job, choice);
+  choice.sequence.reset();
   choice.has_ended = true;
   counts_.running -= 1;
-  counts_.state_bytes -= job.bytes;
   job.open_choices -= 1;
   job.request.sink->OnEnd(number, reason);
 }
@@ -262,11 +298,13 @@ void Batcher::Cancel(uint64_t ticket) {
   for (const auto& job : jobs_)
     if (job->ticket == ticket) CancelJob(*job);
   RemoveDone();
+  CountState();
 }
 
 void Batcher::CancelAll() {
   for (const auto& job : jobs_) CancelJob(*job);
   RemoveDone();
+  CountState();
 }
 
 void Batcher::RemoveDone() {

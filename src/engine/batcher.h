@@ -4,11 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/function_ref.h"
 #include "base/thread_pool.h"
+#include "engine/disk_load.h"
 #include "engine/engine.h"
 #include "engine/job.h"
 #include "engine/sequence_source.h"
@@ -23,14 +26,18 @@ namespace fathom::engine {
 
 class Batcher {
  public:
-  // `options` as resolved. Keeps references to both.
-  Batcher(const model::LoadedModel& model, const EngineOptions& options);
+  // `options` as resolved. Keeps references to both. `wake` makes somebody call Step; any thread
+  // may call it.
+  Batcher(const model::LoadedModel& model, const EngineOptions& options,
+          std::function<void()> wake);
 
   // Takes the first waiting request that the judge wants (WaitingLine::Take).
   using Next = FunctionRef<std::unique_ptr<Job>(FunctionRef<Verdict(const Job&)>)>;
 
   bool is_idle() const { return jobs_.empty(); }
   int threads() const { return pool_.threads(); }
+  // A request has come whose prefix may lie on disk.
+  void Expect(std::shared_ptr<DiskLoad> load);
   // One pass, if there is anything to do. `probe` asks for one in any case.
   void Step(Next next, bool probe);
   void Cancel(uint64_t ticket);
@@ -59,7 +66,9 @@ class Batcher {
   void AdmitNewKeys(Next next, int64_t readers_max);
   int64_t SharePromptRows(int64_t rows);
   int64_t ShareAmong(std::vector<Job*>& readers, int64_t rows);
-  bool Fits(const Job& job) const;
+  Verdict Judge(const Job& job);
+  bool WaitsForReader(const Job& job) const;
+  bool Fits(const Job& job);
   Job& Admit(std::unique_ptr<Job> job);
   void Forward();
   void Deliver();
@@ -69,6 +78,19 @@ class Batcher {
   void CancelJob(Job& job);
   void RemoveDone();
 
+  // The cache's part; batcher_cache.cc.
+  bool UsesCache(const Job& job) const { return source_.is_on() && job.request.use_cache; }
+  int64_t SpokenFor() const;
+  bool MakeRoom(int64_t bytes);
+  void StartLoads();
+  bool StartLoad(const std::shared_ptr<DiskLoad>& load);
+  void DropLoads();
+  void CountAdmission(const Job& job, const cache::Miss& miss);
+  void RememberPrompt(Job& job);
+  void KeepTail(const Job& job, Choice& choice);
+  void RememberAnswer(const Job& job, Choice& choice);
+  void CountState();
+
   const model::Config& config_;
   const EngineOptions& options_;
   ThreadPool pool_;
@@ -77,6 +99,8 @@ class Batcher {
   tensor::Buffer<float> logits_;  // [sequences_max, V]
   model::Sequence probe_;         // for passes without a request
   SequenceSource source_;
+  std::optional<DiskLoader> loader_;
+  std::vector<std::weak_ptr<DiskLoad>> loads_;  // of requests that wait, in the order they came
   StepPace pace_;
   std::vector<std::unique_ptr<Job>> jobs_;  // in the order of admission
   std::vector<model::BatchItem> items_;     // of the step, and what each is

@@ -15,6 +15,7 @@
 #include "engine/batcher.h"
 #include "engine/checks.h"
 #include "engine/memory_budget.h"
+#include "engine/state_room.h"
 #include "engine/waiting_line.h"
 
 namespace fathom::engine {
@@ -39,6 +40,8 @@ Result<void> CheckLimits(const EngineOptions& options) {
     return Error{fmt::format("queue: expected 1 to {}, found {}", kMax, options.queue_max)};
   if (options.state_bytes_max < 0)
     return Error{fmt::format("state bytes: expected 0 or more, found {}", options.state_bytes_max)};
+  if (options.cache_every < 0)
+    return Error{fmt::format("cache every: expected 0 or more, found {}", options.cache_every)};
   return {};
 }
 
@@ -62,6 +65,7 @@ class Engine::Impl {
   // What the thread has been told since it last looked.
   struct Orders {
     std::vector<std::unique_ptr<Job>> dropped;  // cancelled before they started
+    std::vector<std::shared_ptr<DiskLoad>> arrived;
     std::vector<uint64_t> cancels;
     bool cancel_all = false;
     bool probe = false;
@@ -78,6 +82,7 @@ class Engine::Impl {
 
   EngineOptions options_;
   const model::LoadedModel model_;
+  const StateSizes sizes_;
   std::optional<Batcher> batcher_;  // made by the thread, before Open returns
 
   mutable std::mutex mutex_;
@@ -100,7 +105,9 @@ class Engine::Impl {
 };
 
 Engine::Impl::Impl(model::LoadedModel model, const EngineOptions& options)
-    : options_(options), model_(std::move(model)) {
+    : options_(options),
+      model_(std::move(model)),
+      sizes_(SizesOf(model_.config(), options.session.mode)) {
   if (options_.state_bytes_max == 0) {
     // A copy of the weights is no longer part of what is available.
     const model::LoadMode load = options_.session.load.mode;
@@ -108,6 +115,7 @@ Engine::Impl::Impl(model::LoadedModel model, const EngineOptions& options)
     options_.state_bytes_max =
         DefaultStateBytes(AvailableBytes(), is_copy ? 0 : WeightBytes(model_));
   }
+  if (options_.cache_bytes < 0) options_.cache_bytes = options_.state_bytes_max / 4;
   thread_ = std::thread([this] { Run(); });
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return is_ready_; });
@@ -121,6 +129,7 @@ Engine::Impl::~Impl() {
   }
   wake_.notify_one();
   thread_.join();
+  batcher_.reset();  // whose loader may still wake somebody
 }
 
 Result<void> Engine::Impl::CheckChoices(const BatchRequest& request) const {
@@ -148,15 +157,17 @@ Result<std::unique_ptr<Job>> Engine::Impl::MakeJob(BatchRequest request) const {
   auto job = std::make_unique<Job>();
   // The last token need not pass through the model.
   job->capacity = request.max_tokens ? prompt + *request.max_tokens - 1 : capacity;
-  job->bytes = model::Sequence::BytesFor(model_.config(), job->capacity, options_.session.mode);
-  if (job->bytes > options_.state_bytes_max / choices)
-    return Error{fmt::format(
-        "state: expected at most {} bytes for all sequences, found {} choices of {} tokens with {} "
-        "bytes each",
-        options_.state_bytes_max, choices, job->capacity, job->bytes)};
   for (ChoiceRequest& choice : request.choices) job->choices.emplace_back(std::move(choice));
   request.choices.clear();
   job->request = std::move(request);
+  const int64_t need = NeedOf(*job, 0, sizes_);
+  if (need > options_.state_bytes_max)
+    return Error{fmt::format(
+        "state: expected at most {} bytes for all sequences, found {} choices of {} tokens with {} "
+        "bytes together",
+        options_.state_bytes_max, choices, job->capacity, need)};
+  if (options_.disk != nullptr && job->request.use_cache)
+    job->load = std::make_shared<DiskLoad>(job->request.key, job->request.prompt);
   job->submitted = Clock::now();
   return job;
 }
@@ -172,6 +183,7 @@ Result<Submitted> Engine::Impl::Submit(BatchRequest request) {
       return Submitted{.status = SubmitStatus::kQueueFull, .retry_after_s = RetryAfterSeconds()};
     }
     submitted.ticket = job->ticket = ++tickets_;
+    if (job->load != nullptr) orders_.arrived.push_back(job->load);
     line_.Push(std::move(job));
   }
   wake_.notify_one();
@@ -233,7 +245,12 @@ void Engine::Impl::Drain(double grace_s) {
 }
 
 void Engine::Impl::Run() {
-  batcher_.emplace(model_, options_);
+  // The loader's thread changes what is waited for outside the mutex; taking it in between makes
+  // sure that this thread sees the change or hears the call.
+  batcher_.emplace(model_, options_, [this] {
+    { const std::lock_guard lock(mutex_); }
+    wake_.notify_one();
+  });
   options_.session.threads = batcher_->threads();
   {
     const std::lock_guard lock(mutex_);
@@ -245,6 +262,8 @@ void Engine::Impl::Run() {
     const int64_t dropped = std::ssize(orders.dropped);
     for (const auto& job : orders.dropped) job->request.sink->OnDone();
     orders.dropped.clear();
+    for (std::shared_ptr<DiskLoad>& load : orders.arrived) batcher_->Expect(std::move(load));
+    orders.arrived.clear();
     for (const uint64_t ticket : orders.cancels) batcher_->Cancel(ticket);
     if (orders.cancel_all) batcher_->CancelAll();
     if (!orders.stop)
@@ -257,9 +276,12 @@ void Engine::Impl::Run() {
 
 // Sleeps while there is nothing to do.
 Engine::Impl::Orders Engine::Impl::NextOrders() {
+  const auto may_start = [](const Job& job) {
+    return job.load == nullptr || job.load->state != DiskLoad::State::kLoading;
+  };
   std::unique_lock lock(mutex_);
   wake_.wait(lock, [&] {
-    return !batcher_->is_idle() || line_.size() > 0 || !orders_.dropped.empty() ||
+    return !batcher_->is_idle() || line_.Any(may_start) || !orders_.dropped.empty() ||
            !orders_.cancels.empty() || orders_.cancel_all || orders_.probe || orders_.stop;
   });
   Orders orders = std::exchange(orders_, {});

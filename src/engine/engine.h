@@ -23,6 +23,8 @@
 
 #include "base/result.h"
 #include "base/types.h"
+#include "cache/disk_store.h"
+#include "cache/prefix_tree.h"
 #include "engine/session.h"
 #include "sampling/sampler.h"
 
@@ -43,6 +45,8 @@ class Constraint {
 class Sink {
  public:
   virtual ~Sink() = default;
+  // Just before OnStart: why no more of the prompt was remembered.
+  virtual void OnCache(const cache::Miss& miss) { (void)miss; }
   // Its turn has come; `reused` tokens of the prompt need not be read.
   virtual void OnStart(int64_t reused) { (void)reused; }
   // `done` of the `total` prompt tokens that had to be read.
@@ -68,9 +72,13 @@ struct BatchRequest {
   std::optional<int64_t> max_tokens;   // nullopt: as many as the context holds
   int64_t min_tokens = 0;              // stop tokens are not taken before
   std::vector<TokenId> stop_tokens;    // empty: none ends a choice
-  std::string key;                     // fair queueing: keys of one priority take turns
+  std::string key;                     // whose it is: keys take turns, and share no prefixes
   int priority = 0;                    // higher first
-  std::shared_ptr<Sink> sink;          // shared with the submitter, which may outlive or leave it
+  // Of the prompt: ends of its system prompt and messages. The state at the last multiple of 128
+  // before each is remembered, of the latest 64.
+  std::vector<int64_t> boundaries;
+  bool use_cache = true;       // neither looks for what is remembered nor adds to it when false
+  std::shared_ptr<Sink> sink;  // shared with the submitter, which may outlive or leave it
 };
 
 struct EngineOptions {
@@ -78,6 +86,10 @@ struct EngineOptions {
   int64_t sequences_max = 64;   // running choices at once
   int64_t queue_max = 256;      // requests that wait
   int64_t state_bytes_max = 0;  // for sequences' states; 0: 80 % of the memory free at start
+  // Of it, for remembered prefixes while sequences leave the room; 0: none, negative: a quarter.
+  int64_t cache_bytes = 0;
+  int64_t cache_every = 4096;  // prompt tokens between snapshots, beside those asked for; 0: none
+  std::shared_ptr<cache::DiskStore> disk;  // prefixes that outlive the process; shared with threads
   // For tests: called on the engine's thread with each choice's logits before a token is taken.
   void (*watch_logits)(void* context, const Sink* sink, int64_t choice,
                        std::span<const float> logits) = nullptr;
@@ -91,10 +103,17 @@ struct EngineStats {
   int64_t queued = 0;
   int64_t reading = 0;      // requests whose prompt is being read
   int64_t running = 0;      // choices, those of prompts being read included
-  int64_t state_bytes = 0;  // of running sequences, as measured
+  int64_t state_bytes = 0;  // of running sequences and what they may grow to, beside cache_bytes
   int64_t steps = 0;
   int64_t prompt_tokens = 0;  // read, since start
   int64_t output_tokens = 0;
+  int64_t cache_hits = 0;     // requests, since start, that found something
+  int64_t cache_misses = 0;   // and that found nothing
+  int64_t cached_tokens = 0;  // of prompts, that needed no reading
+  int64_t cache_bytes = 0;    // now
+  int64_t cache_nodes = 0;    // pages
+  int64_t cache_tails = 0;    // snapshots
+  int64_t cache_evictions = 0;
   double forward_seconds = 0;        // wall time inside forward passes
   double forward_cpu_seconds = 0;    // processor time of all threads inside them
   double seconds_since_forward = 0;  // since the latest pass ended

@@ -4,11 +4,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "cache/prefix_tree.h"
+#include "engine/disk_load.h"
 #include "engine/engine.h"
 #include "model/sequence.h"
 #include "sampling/sampler.h"
@@ -34,6 +37,9 @@ class Choice {
 
   std::unique_ptr<model::Sequence> sequence;  // null before it starts and after it has ended
   bool has_ended = false;
+  // The latest snapshot of this choice that is to be remembered at its end, and what it holds.
+  cache::Tail tail;
+  int64_t tail_tokens = 0;
 
  private:
   struct Mask {
@@ -53,17 +59,20 @@ struct Job {
   BatchRequest request;  // its choices have moved to `choices`
   std::vector<Choice> choices;
   int64_t capacity = 0;  // tokens of each choice's sequence
-  int64_t bytes = 0;     // of each choice's sequence
   std::chrono::steady_clock::time_point submitted;
+  std::shared_ptr<DiskLoad> load;  // shared with the loader; null without a disk tier
 
   // While it runs.
   int64_t reused = 0;
   int64_t read = 0;     // tokens of the prompt that are in the first choice's sequence
   int64_t planned = 0;  // of the coming step
   int64_t open_choices = 0;
+  std::deque<int64_t> cuts;  // lengths of the prompt, ascending, at which a snapshot is wanted
 
   int64_t count() const { return std::ssize(choices); }
   int64_t unread() const { return std::ssize(request.prompt) - read; }
+  // Tokens that may come next: a snapshot is taken between passes.
+  int64_t readable() const { return cuts.empty() ? unread() : cuts.front() - read; }
 };
 
 }  // namespace fathom::engine

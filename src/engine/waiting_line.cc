@@ -11,6 +11,11 @@ constexpr size_t kKeysMax = 4096;
 
 }  // namespace
 
+bool WaitingLine::Any(FunctionRef<bool(const Job&)> is_so) const {
+  return std::any_of(jobs_.begin(), jobs_.end(),
+                     [&](const auto& entry) { return is_so(*entry.second); });
+}
+
 void WaitingLine::Push(std::unique_ptr<Job> job) {
   Turns& turns = turns_[job->request.priority];
   if (turns.next.size() >= kKeysMax) ForgetKeys(turns);

@@ -26,6 +26,8 @@ class WaitingLine {
   // The one whose turn is next; null when none waits.
   const Job* front() const { return jobs_.empty() ? nullptr : jobs_.begin()->second.get(); }
 
+  bool Any(FunctionRef<bool(const Job&)> is_so) const;
+
   void Push(std::unique_ptr<Job> job);
   // The first that `judge` takes; null when it stops before, or takes none.
   std::unique_ptr<Job> Take(FunctionRef<Verdict(const Job&)> judge);

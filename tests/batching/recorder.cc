@@ -8,7 +8,10 @@
 namespace fathom::batching {
 
 void Recorder::OnStart(int64_t reused) {
-  EXPECT_EQ(reused, 0);
+  if (miss_.reason == cache::Miss::Reason::kDisabled) {
+    EXPECT_EQ(reused, 0);
+  }
+  reused_ = reused;
   ++starts_;
   if (on_start) on_start();
 }

@@ -31,6 +31,7 @@ struct Answer {
 // come one at a time; everybody else reads after Wait.
 class Recorder : public engine::Sink {
  public:
+  void OnCache(const cache::Miss& miss) override { miss_ = miss; }
   void OnStart(int64_t reused) override;
   void OnPrompt(int64_t done, int64_t total) override;
   bool OnToken(int64_t choice, const sampling::Sampled& sampled) override;
@@ -44,6 +45,8 @@ class Recorder : public engine::Sink {
   int64_t ends() const { return ends_; }
   int64_t dones() const { return dones_; }
   int64_t starts() const { return starts_; }
+  int64_t reused() const { return reused_; }
+  const cache::Miss& miss() const { return miss_; }
   const std::vector<int64_t>& prompt_steps() const { return prompt_steps_; }
 
   std::function<void()> on_start;
@@ -54,7 +57,8 @@ class Recorder : public engine::Sink {
  private:
   std::map<int64_t, Answer> answers_;
   std::vector<int64_t> prompt_steps_;
-  int64_t starts_ = 0, ends_ = 0, dones_ = 0;
+  int64_t starts_ = 0, ends_ = 0, dones_ = 0, reused_ = 0;
+  cache::Miss miss_;
   mutable std::mutex mutex_;
   std::condition_variable done_;
   bool is_done_ = false;
