@@ -36,9 +36,10 @@ Batcher::Batcher(const model::LoadedModel& model, const EngineOptions& options,
                                  options.session.trace}),
       logits_(options.sequences_max * config_.vocab_size),
       probe_(config_, 1, options.session.mode),
-      source_(config_, options.session.mode, options.cache_bytes, options.disk),
+      source_(config_, options.session.mode, options.cache_bytes, options.disk_store),
       pace_(options.session.chunk_tokens) {
-  if (options.disk != nullptr) loader_.emplace(options.disk, source_.pool(), std::move(wake));
+  if (options.disk_store != nullptr)
+    loader_.emplace(options.disk_store, source_.pool(), std::move(wake));
 }
 
 void Batcher::Step(Next next, bool probe) {

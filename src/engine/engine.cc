@@ -166,7 +166,7 @@ Result<std::unique_ptr<Job>> Engine::Impl::MakeJob(BatchRequest request) const {
         "state: expected at most {} bytes for all sequences, found {} choices of {} tokens with {} "
         "bytes together",
         options_.state_bytes_max, choices, job->capacity, need)};
-  if (options_.disk != nullptr && job->request.use_cache)
+  if (options_.disk_store != nullptr && job->request.use_cache)
     job->load = std::make_shared<DiskLoad>(job->request.key, job->request.prompt);
   job->submitted = Clock::now();
   return job;
@@ -230,6 +230,7 @@ EngineStats Engine::Impl::stats() const {
   stats.done = done_;
   stats.queued = line_.size();
   stats.forward_cpu_seconds += workers_s;
+  if (options_.disk_store != nullptr) stats.disk = options_.disk_store->stats();
   stats.seconds_since_forward = Seconds(Clock::now() - forward_end_);
   return stats;
 }
@@ -321,6 +322,13 @@ Result<std::unique_ptr<Engine>> Engine::Open(const std::string& dir, const Engin
   FATHOM_TRY(model::LoadedModel model, model::LoadedModel::Load(dir, options.session.load));
   EngineOptions resolved = options;
   FATHOM_TRY(resolved.session, Resolve(options.session, model.config()));
+  if (resolved.disk_store == nullptr && !resolved.disk.dir.empty()) {
+    const StateSizes sizes = SizesOf(model.config(), resolved.session.mode);
+    resolved.disk.page_bytes = sizes.page;
+    resolved.disk.tail_bytes = sizes.tail;
+    FATHOM_TRY(resolved.disk.fingerprint, cache::ModelFingerprint(dir));
+    FATHOM_TRY(resolved.disk_store, cache::DiskStore::Open(resolved.disk));
+  }
   return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(model), resolved)));
 }
 

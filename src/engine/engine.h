@@ -89,7 +89,10 @@ struct EngineOptions {
   // Of it, for remembered prefixes while sequences leave the room; 0: none, negative: a quarter.
   int64_t cache_bytes = 0;
   int64_t cache_every = 4096;  // prompt tokens between snapshots, beside those asked for; 0: none
-  std::shared_ptr<cache::DiskStore> disk;  // prefixes that outlive the process; shared with threads
+  // Prefixes that outlive the process; none when its dir is empty. What tells models and formats
+  // apart is filled in.
+  cache::DiskOptions disk;
+  std::shared_ptr<cache::DiskStore> disk_store;  // instead, for tests, which share it
   // For tests: called on the engine's thread with each choice's logits before a token is taken.
   void (*watch_logits)(void* context, const Sink* sink, int64_t choice,
                        std::span<const float> logits) = nullptr;
@@ -114,6 +117,7 @@ struct EngineStats {
   int64_t cache_nodes = 0;    // pages
   int64_t cache_tails = 0;    // snapshots
   int64_t cache_evictions = 0;
+  cache::DiskStats disk;             // zeros without a disk tier
   double forward_seconds = 0;        // wall time inside forward passes
   double forward_cpu_seconds = 0;    // processor time of all threads inside them
   double seconds_since_forward = 0;  // since the latest pass ended

@@ -12,9 +12,9 @@
 #include <utility>
 
 #include "engine/cuts.h"
-#include "model/pages.h"
+#include "engine/sequence_source.h"
 #include "tests/batching/recorder.h"
-#include "tests/exactness/memory_store.h"
+#include "tests/exactness/folder.h"
 
 namespace fathom::exactness {
 namespace {
@@ -30,13 +30,13 @@ using engine::EngineOptions;
 using Tokens = std::vector<TokenId>;
 
 #ifdef FATHOM_SANITIZED
-constexpr int kRounds = 3;
+constexpr int kRounds = 2;
 #else
-constexpr int kRounds = 5;
+constexpr int kRounds = 3;
 #endif
 
-constexpr int64_t kCapacity = 1000;
-constexpr int64_t kEvery = 384;
+constexpr int64_t kCapacity = 800;
+constexpr int64_t kEvery = 256;
 
 struct Way {
   int threads = 1;
@@ -139,7 +139,7 @@ class Talker {
   Tokens NextPrompt() {
     Tokens prompt;
     if (texts_.empty() || Pick(1, 8) == 1) {
-      prompt = MakeTokens(Pick(100, 500), vocab_size_, random_());
+      prompt = MakeTokens(Pick(150, 400), vocab_size_, random_());
     } else {
       // Most go on from the end, as the next turn does; others say the same again or differ inside.
       prompt = texts_[random_() % texts_.size()];
@@ -178,8 +178,12 @@ class ExactnessTest : public testing::TestWithParam<const char*> {
     vocab_size_ = session_->config().vocab_size;
   }
   Tokens Text(int64_t count, uint64_t seed) const { return MakeTokens(count, vocab_size_, seed); }
-  int64_t PageBytes() const {
-    return model::MakePageLayout(session_->config(), numerics::Mode::kOfficial).bytes;
+  std::shared_ptr<cache::DiskStore> OpenStore(const std::string& dir) const {
+    const auto sizes = engine::SizesOf(session_->config(), numerics::Mode::kOfficial);
+    auto store = cache::DiskStore::Open(
+        {.dir = dir, .fingerprint = 7, .page_bytes = sizes.page, .tail_bytes = sizes.tail});
+    EXPECT_TRUE(store.ok());
+    return std::move(store).value();
   }
 
   std::unique_ptr<engine::Session> session_;
@@ -202,32 +206,33 @@ TEST_P(ExactnessTest, ContinuingFromMemoryChangesNothing) {
 TEST_P(ExactnessTest, ContinuingAmongStrangersChangesNothing) {
   const auto engine = OpenEngine(GetParam(), Options({2, 200}));
   std::vector<Talker> talkers;
-  for (uint64_t i = 0; i < 4; ++i) talkers.emplace_back(std::to_string(i), 100 + i, vocab_size_);
+  for (uint64_t i = 0; i < 3; ++i) talkers.emplace_back(std::to_string(i), 100 + i, vocab_size_);
   for (int round = 0; round < kRounds; ++round) {
     for (Talker& talker : talkers) talker.Submit(*engine);
     for (Talker& talker : talkers) talker.Check(*session_, "round " + std::to_string(round));
   }
-  for (const Talker& talker : talkers) EXPECT_GE(talker.hits(), kRounds / 3);
+  for (const Talker& talker : talkers) EXPECT_GE(talker.hits(), 1);
 }
 
+// Each run has a process's worth of memory; the last one has the disk alone.
 TEST_P(ExactnessTest, ContinuingFromTheDiskAfterARestartChangesNothing) {
-  const auto store = std::make_shared<MemoryStore>(PageBytes());
+  const Folder folder;
   Talker talker("someone", 5, vocab_size_);
   for (int run = 0; run < 4; ++run) {
     EngineOptions options = Options({1 + run % 2, 300});
-    options.disk = store;
-    if (run == 3) options.cache_bytes = 0;  // the disk alone
+    options.disk_store = OpenStore(folder.path());
+    if (run == 3) options.cache_bytes = 0;
     const auto engine = OpenEngine(GetParam(), options);
-    const int64_t loads = store->stats().hits;
-    for (int round = 0; round < kRounds / 2; ++round) {
+    for (int round = 0; round < kRounds; ++round) {
       talker.Submit(*engine);
       talker.Check(*session_, "run " + std::to_string(run));
+      options.disk_store->Flush();
     }
     if (run > 0) {
-      EXPECT_GT(store->stats().hits, loads);
+      EXPECT_GT(options.disk_store->stats().hits, 0);
     }
   }
-  EXPECT_GE(talker.hits(), kRounds);
+  EXPECT_GE(talker.hits(), 2 * kRounds);
 }
 
 // The same prompt three times at once: it is read once, and the others wait for what is left there.
@@ -253,7 +258,7 @@ TEST_P(ExactnessTest, APromptThatComesThreeTimesAtOnceIsReadOnce) {
 TEST_P(ExactnessTest, ACancelledRequestLeavesWhatItHad) {
   const auto engine = OpenEngine(GetParam(), Options({1, 2048}));
   const Tokens prompt = Text(300, 4);
-  Asked cancelled = Ask(prompt, 600, {.temperature = 0});
+  Asked cancelled = Ask(prompt, 450, {.temperature = 0});
   uint64_t ticket = 0;
   batching::Door door;
   cancelled.recorder->on_start = [&] { door.Pass(); };

@@ -8,6 +8,7 @@
 
 #include "engine/state_room.h"
 #include "tests/batching/recorder.h"
+#include "tests/exactness/folder.h"
 #include "tests/exactness/memory_store.h"
 
 namespace fathom::exactness {
@@ -124,15 +125,15 @@ TEST(CacheServingTest, SnapshotsAreTakenWhereTheyAreWanted) {
 TEST(CacheServingTest, RememberedPrefixesGiveWayToRequests) {
   const engine::StateSizes sizes = Sizes();
   EngineOptions options = Options();
-  // Two requests of 11 pages, and the cache would like as much again.
-  options.state_bytes_max = 2 * (11 * sizes.page + sizes.own) + sizes.tail;
+  // Two requests of 7 pages, and the cache would like as much again.
+  options.state_bytes_max = 2 * (7 * sizes.page + sizes.own) + sizes.tail;
   options.cache_bytes = options.state_bytes_max;
   const auto engine = OpenEngine(kModel, options);
   int64_t running = 0, most = 0;
   for (uint64_t round = 0; round < 3; ++round) {
     std::vector<Asked> all;
     for (uint64_t i = 0; i < 3; ++i) {
-      all.push_back(Ask(Text(1200, 10 * round + i), 200));
+      all.push_back(Ask(Text(700, 10 * round + i), 150));
       all.back().request.key = std::to_string(i);
       all.back().recorder->on_start = [&] { most = std::max(most, ++running); };
       all.back().recorder->on_end = [&] { --running; };
@@ -151,8 +152,8 @@ TEST(CacheServingTest, RememberedPrefixesGiveWayToRequests) {
     }
   }
   EXPECT_EQ(most, 2);
-  EXPECT_EQ(Served(*engine, Ask(Text(1200, 0), 1))->reused(), 0);
-  Asked first = Ask(Text(1200, 0), 1);
+  EXPECT_EQ(Served(*engine, Ask(Text(700, 0), 1))->reused(), 0);
+  Asked first = Ask(Text(700, 0), 1);
   first.request.key = "0";
   EXPECT_EQ(Served(*engine, std::move(first))->miss().reason, Miss::Reason::kEvicted);
   engine->Drain(60);
@@ -195,7 +196,7 @@ TEST(CacheServingTest, SharedPagesNeedRoomOnce) {
 TEST(CacheServingTest, ASlowDiskHoldsUpNobodyElse) {
   const auto store = std::make_shared<MemoryStore>(Sizes().page);
   EngineOptions options = Options();
-  options.disk = store;
+  options.disk_store = store;
   Served(*OpenEngine(kModel, options), Ask(Text(900), 2));
   const auto engine = OpenEngine(kModel, options);
   Door door;
@@ -217,7 +218,7 @@ TEST(CacheServingTest, ASlowDiskHoldsUpNobodyElse) {
 TEST(CacheServingTest, CancelledWhileItIsLoaded) {
   const auto store = std::make_shared<MemoryStore>(Sizes().page);
   EngineOptions options = Options();
-  options.disk = store;
+  options.disk_store = store;
   Served(*OpenEngine(kModel, options), Ask(Text(900), 2));
   const auto engine = OpenEngine(kModel, options);
   Door door;
@@ -241,21 +242,35 @@ TEST(CacheServingTest, LoadedPrefixesGiveWayWhenNothingElseHelps) {
   const engine::StateSizes sizes = Sizes();
   const auto store = std::make_shared<MemoryStore>(sizes.page);
   EngineOptions options = Options();
-  options.disk = store;
-  for (uint64_t i = 0; i < 3; ++i) Served(*OpenEngine(kModel, options), Ask(Text(1200, i), 2));
+  options.disk_store = store;
+  for (uint64_t i = 0; i < 3; ++i) Served(*OpenEngine(kModel, options), Ask(Text(600, i), 2));
   // One at a time.
-  options.state_bytes_max = 12 * sizes.page + sizes.own + sizes.tail;
+  options.state_bytes_max = 7 * sizes.page + sizes.own + sizes.tail;
   const auto engine = OpenEngine(kModel, options);
   std::vector<Asked> all;
   for (uint64_t i = 0; i < 6; ++i) {
-    all.push_back(Ask(Text(1200, i % 4), 200));
+    all.push_back(Ask(Text(600, i % 4), 100));
     all.back().request.priority = static_cast<int>(i);
   }
   for (Asked& asked : all) Submit(*engine, std::move(asked.request));
   for (const Asked& asked : all) {
     ASSERT_TRUE(asked.recorder->Wait());
-    EXPECT_EQ(asked.recorder->answer().tokens.size(), 200u);
+    EXPECT_EQ(asked.recorder->answer().tokens.size(), 100u);
   }
+}
+
+// The folder of the options, made and read by the engine itself.
+TEST(CacheServingTest, AFolderOutlivesTheEngine) {
+  const Folder folder;
+  EngineOptions options = Options();
+  options.disk.dir = folder.path();
+  Served(*OpenEngine(kModel, options), Ask(Text(900), 2));
+  const auto engine = OpenEngine(kModel, options);
+  EXPECT_EQ(Served(*engine, Ask(Text(900), 3))->reused(), 896);
+  EXPECT_EQ(engine->stats().disk.hits, 1);
+  // Another model finds nothing there.
+  const auto other = OpenEngine("testdata/golden/longctx-tiny", options);
+  EXPECT_EQ(Served(*other, Ask(Text(900), 3))->reused(), 0);
 }
 
 // A hit answers sooner; the exact factor is a matter of the machine, see docs/cache.md.
