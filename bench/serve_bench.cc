@@ -208,14 +208,18 @@ Report RunClients(const Options& options, int port) {
 // ----------------------------------------------------------------------------------------
 
 int RunServer(const Options& options, int from_child, int to_child) {
-  auto service = server::Service::Open(options.model, {}, {.model_name = "nano"});
+  server::ServiceOptions service_options;
+  service_options.model_name = "nano";
+  auto service = server::Service::Open(options.model, {}, service_options);
   if (!service.ok()) {
     std::fprintf(stderr, "%s\n", service.error().message.c_str());
     return 1;
   }
   const auto& running = service.value();
+  server::HttpOptions http_options;
+  http_options.port = 0;
   auto http = server::HttpServer::Listen(
-      {.port = 0}, [&](server::HttpRequest request, std::shared_ptr<server::Exchange> exchange) {
+      http_options, [&](server::HttpRequest request, std::shared_ptr<server::Exchange> exchange) {
         running->Handle(std::move(request), std::move(exchange));
       });
   if (!http.ok()) {

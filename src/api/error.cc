@@ -42,6 +42,7 @@ std::string WriteError(const ApiError& error, Dialect dialect, const std::string
                         {"type", is_anthropic ? AnthropicType(error) : error.type},
                         {"param", error.param ? Json(*error.param) : Json()},
                         {"code", error.code}};
+  if (is_anthropic && !error.details.is_null()) inner.emplace_back("details", error.details);
   if (!is_anthropic) return WriteJson(Json::Object{{"error", std::move(inner)}});
   return WriteJson(Json::Object{
       {"type", "error"}, {"error", std::move(inner)}, {"request_id", "req_" + request_id}});
@@ -50,6 +51,14 @@ std::string WriteError(const ApiError& error, Dialect dialect, const std::string
 ApiError BadRequest(std::string message) {
   ApiError error;
   error.message = std::move(message);
+  return error;
+}
+
+ApiError ThreadsUnsupported() {
+  ApiError error = BadRequest("Message threads are not supported: send the whole conversation.");
+  error.param = "thread";
+  error.details = Json::Object{{"error_code", "thread_unsupported_request"},
+                               {"unsupported", Json::Array{"thread"}}};
   return error;
 }
 

@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "base/check.h"
+#include "base/json.h"
 
 namespace fathom::api {
 
@@ -22,6 +23,7 @@ struct ApiError {
   std::optional<std::string> param = {};
   std::string code = "invalid_request_error";
   std::optional<int64_t> retry_after_s = {};  // sent as a header, with 429 and 503
+  Json details = {};                          // Anthropic routes: what a client may act on; or null
 };
 
 // The JSON body. On Anthropic routes it carries the members of both dialects.
@@ -35,6 +37,9 @@ ApiError BodyTooLarge(int64_t limit_bytes);
 ApiError MissingKey();
 ApiError WrongKey(const std::string& key);  // only its last four characters are shown
 ApiError QueueFull(int64_t retry_after_s);
+// A conversation that the server should keep. Anthropic's clients know this refusal and go on by
+// sending the whole conversation each time.
+ApiError ThreadsUnsupported();
 ApiError NotReady(std::string why);       // 503
 ApiError ServerFailed(std::string what);  // 500: ours, never for bad input
 // `completion_tokens` is 0 when the request named no limit.

@@ -57,6 +57,12 @@ TEST(Errors, AnthropicShapeHasBothDialectsMembers) {
         << text;
     EXPECT_TRUE(text.ends_with(R"(},"request_id":"req_0123"})")) << text;
   }
+  // The very members by which Anthropic's packages go on without threads.
+  EXPECT_NE(
+      WriteError(ThreadsUnsupported(), Dialect::kAnthropic, "0123")
+          .find(
+              R"("details":{"error_code":"thread_unsupported_request","unsupported":["thread"]}})"),
+      std::string::npos);
   EXPECT_EQ(QueueFull(3).retry_after_s, 3);
   EXPECT_TRUE(NotReady("x").message.starts_with("Service is too busy"));
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "chat/call_writer.h"
+#include "chat/templates.h"
 
 namespace fathom::server {
 namespace {
@@ -48,30 +49,31 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-Answering::Answering(const AnswerSurroundings& around, api::Request request,
-                     const chat::EncodedPrompt& prompt, int64_t prompt_tokens,
+Answering::Answering(const AnswerSurroundings& around, api::Request request, Prepared prepared,
                      const api::Identity& identity, UsageRecord record,
                      std::shared_ptr<Exchange> exchange, Headers headers)
     : around_(around),
       request_(std::move(request)),
-      prompt_text_(EchoOf(request_, prompt)),
-      prompt_tokens_(prompt_tokens),
+      prepared_(std::move(prepared)),
+      prompt_tokens_(prepared_.batch.prompt),
+      prompt_text_(EchoOf(request_, prepared_.prompt)),
       writer_(api::MakeAnswerWriter(request_, identity)),
       exchange_(std::move(exchange)),
       headers_(std::move(headers)),
       record_(std::move(record)),
       choices_left_(request_.generation.n) {
-  const chat::ParserOptions reading = ReadingOf(request_, prompt.starts_in_reasoning);
+  const chat::ParserOptions reading = ReadingOf(request_, prepared_.prompt.starts_in_reasoning);
   const auto count = static_cast<size_t>(request_.generation.n);
   is_stopped_ = std::make_unique<std::atomic<bool>[]>(count);
   for (size_t i = 0; i < count; ++i)
     choices_.emplace_back(chat::TokenReader(around_.tokenizer, reading, IsRaw(request_)));
-  usage_.prompt_tokens = prompt_tokens_;
+  usage_.prompt_tokens = std::ssize(prompt_tokens_);
 }
 
-api::Parsed<void> Answering::Start(engine::BatchRequest batch) {
-  batch.sink = shared_from_this();
-  auto submitted = around_.engine.Submit(std::move(batch));
+api::Parsed<void> Answering::Start() {
+  prepared_.batch.sink = shared_from_this();
+  owner_ = prepared_.batch.key;
+  auto submitted = around_.engine.Submit(std::exchange(prepared_.batch, {}));
   std::optional<api::ApiError> refusal;
   if (!submitted.ok()) {
     refusal = api::BadRequest(submitted.error().message);
@@ -190,6 +192,7 @@ void Answering::AddToken(const Event& event) {
   Choice& choice = choices_[static_cast<size_t>(event.choice)];
   if (choice.is_over) return;
   ++choice.tokens;
+  choice.sampled.push_back(event.token);
   std::vector<chat::Delta> deltas = choice.reader.Add(event.token);
   if (request_.generation.logprobs && choice.reader.last_was_text()) {
     api::LogprobEntry entry;
@@ -210,7 +213,7 @@ void Answering::AddDeltas(int64_t index, std::vector<chat::Delta> deltas) {
   for (chat::Delta& delta : deltas) {
     const bool is_text =
         delta.kind == chat::Delta::Kind::kReasoning || delta.kind == chat::Delta::Kind::kContent;
-    if (!request_.tools.empty()) chat::Append(choice.message, delta);
+    chat::Append(choice.message, delta);
     api::Part part{std::move(delta)};
     if (request_.generation.logprobs) {
       if (is_text)
@@ -251,7 +254,7 @@ void Answering::EndChoice(int64_t index, std::optional<FinishReason> reason) {
   out_ += writer_->EndChoice(index, end, usage);
   usage_.completion_tokens += usage.completion_tokens;
   usage_.reasoning_tokens += usage.reasoning_tokens;
-  Remember(index);
+  Remember(index, reason == FinishReason::kStopToken);
   if (--choices_left_ == 0) FinishAll();
 }
 
@@ -314,11 +317,18 @@ void Answering::CloseIfWaiting() {
   exchange_->EndAndClose();
 }
 
-void Answering::Remember(int64_t index) {
-  const chat::ParsedMessage& message = choices_[static_cast<size_t>(index)].message;
-  const std::string signature = writer_->Signature(index);
+// What a client may send back of this answer.
+void Answering::Remember(int64_t index, bool ended_by_itself) {
+  Choice& choice = choices_[static_cast<size_t>(index)];
+  const chat::ParsedMessage& message = choice.message;
+  if (const auto eos = around_.tokenizer.FindToken(chat::kEos); eos && ended_by_itself) {
+    choice.sampled.push_back(*eos);
+    around_.pipeline.Remember(request_, owner_, prepared_.prompt, prompt_tokens_, prepared_.known,
+                              message, choice.sampled);
+  }
   if (message.tool_calls.empty()) return;
   const std::vector<std::string>& ids = writer_->CallIds(index);
+  const std::string signature = writer_->Signature(index);
   const std::lock_guard lock(around_.replay.mutex);
   api::ReplayMemory& memory = around_.replay.memory;
   for (size_t i = 0; i < std::min(ids.size(), message.tool_calls.size()); ++i)

@@ -21,6 +21,7 @@
 #include "engine/engine.h"
 #include "server/http.h"
 #include "server/logprobs.h"
+#include "server/pipeline.h"
 #include "server/usage.h"
 
 namespace fathom::server {
@@ -36,6 +37,7 @@ struct AnswerSurroundings {
   engine::Engine& engine;
   const tokenizer::Tokenizer& tokenizer;
   SharedReplay& replay;
+  Pipeline& pipeline;
   UsageSink* usage = nullptr;      // may be null
   double keep_alive_s = 10;        // of silence in a stream
   double first_keep_alive_s = 15;  // of waiting, when the answer is one body
@@ -44,12 +46,12 @@ struct AnswerSurroundings {
 
 class Answering : public engine::Sink, public std::enable_shared_from_this<Answering> {
  public:
-  Answering(const AnswerSurroundings& around, api::Request request,
-            const chat::EncodedPrompt& prompt, int64_t prompt_tokens, const api::Identity& identity,
-            UsageRecord record, std::shared_ptr<Exchange> exchange, Headers headers);
+  Answering(const AnswerSurroundings& around, api::Request request, Prepared prepared,
+            const api::Identity& identity, UsageRecord record, std::shared_ptr<Exchange> exchange,
+            Headers headers);
 
   // Submits and takes over the exchange. On a refusal nothing was sent and the error is returned.
-  api::Parsed<void> Start(engine::BatchRequest batch);
+  api::Parsed<void> Start();
 
   void OnStart(int64_t reused) override;
   bool OnToken(int64_t choice, const sampling::Sampled& sampled) override;
@@ -74,7 +76,8 @@ class Answering : public engine::Sink, public std::enable_shared_from_this<Answe
     explicit Choice(chat::TokenReader made) : reader(std::move(made)) {}
     chat::TokenReader reader;
     LogprobQueue logprobs;
-    chat::ParsedMessage message;  // for exact replay
+    chat::ParsedMessage message;   // for exact replay
+    std::vector<TokenId> sampled;  // likewise
     int64_t tokens = 0;
     bool is_over = false;
   };
@@ -91,14 +94,16 @@ class Answering : public engine::Sink, public std::enable_shared_from_this<Answe
   void Gone();
   void KeepBodyAlive();
   void CloseIfWaiting();
-  void Remember(int64_t index);
+  void Remember(int64_t index, bool ended_by_itself);
   void Report(int status, std::string outcome);
   api::Usage UsageOf(const Choice& choice) const;
 
   const AnswerSurroundings around_;
   const api::Request request_;
+  Prepared prepared_;  // its batch goes to the engine
+  std::string owner_;
+  const std::vector<TokenId> prompt_tokens_;
   const std::string prompt_text_;  // to be echoed
-  const int64_t prompt_tokens_;
   const std::unique_ptr<api::AnswerWriter> writer_;
   const std::shared_ptr<Exchange> exchange_;
   Headers headers_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "chat/prompt_tokens.h"
+#include "chat/templates.h"
 
 namespace fathom::server {
 namespace {
@@ -49,9 +50,11 @@ Pipeline::Pipeline(const ModelText& text, const PipelineOptions& options)
     : text_(text),
       options_(options),
       vocabulary_(
-          std::make_shared<const grammar::Vocabulary>(text.tokenizer, options.facts.vocab_size)) {}
+          std::make_shared<const grammar::Vocabulary>(text.tokenizer, options.facts.vocab_size)),
+      known_(options.known_bytes_max) {}
 
-api::Parsed<PreparedPrompt> Pipeline::EncodePrompt(const Request& request) const {
+api::Parsed<PreparedPrompt> Pipeline::EncodePrompt(const Request& request,
+                                                   const std::string& owner) const {
   PreparedPrompt prepared;
   if (request.prompt == Request::Prompt::kTokens) {
     prepared.tokens = request.tokens;
@@ -69,9 +72,55 @@ api::Parsed<PreparedPrompt> Pipeline::EncodePrompt(const Request& request) const
                                             : chat::Encode(request.conversation, request.encode);
   if (!encoded.ok()) return api::BadRequest(encoded.error().message);
   prepared.prompt = std::move(encoded).value();
-  prepared.tokens = chat::TokenizePrompt(prepared.prompt, text_.tokenizer,
-                                         {.special_in_user_text = options_.special_in_user_text});
+  // Ids of a text say nothing about who wrote which part of it: where that matters, none are taken
+  // over.
+  if (!options_.special_in_user_text) {
+    prepared.tokens =
+        chat::TokenizePrompt(prepared.prompt, text_.tokenizer, {.special_in_user_text = false});
+    return prepared;
+  }
+  if (request.prompt == Request::Prompt::kConversation)
+    prepared.known = known_.Find(owner, prepared.prompt.text, chat::kEos);
+  prepared.tokens = prepared.known.ids;
+  const std::vector<TokenId> rest =
+      text_.tokenizer.Encode(std::string_view(prepared.prompt.text)
+                                 .substr(static_cast<size_t>(prepared.known.mark.bytes)));
+  prepared.tokens.insert(prepared.tokens.end(), rest.begin(), rest.end());
   return prepared;
+}
+
+void Pipeline::Remember(const Request& request, const std::string& owner,
+                        const chat::EncodedPrompt& prompt, std::span<const TokenId> prompt_tokens,
+                        const KnownText::Found& known, const chat::ParsedMessage& message,
+                        std::span<const TokenId> completion) {
+  if (!options_.special_in_user_text || request.continues_prefix ||
+      request.prompt != Request::Prompt::kConversation)
+    return;
+  chat::Conversation conversation = request.conversation;
+  chat::Message answer;
+  answer.role = chat::Role::kAssistant;
+  answer.content = message.content;
+  answer.reasoning_content = message.reasoning_content;
+  for (const chat::ParsedCall& call : message.tool_calls)
+    answer.tool_calls.push_back({"", call.name, call.arguments});
+  conversation.messages.push_back(std::move(answer));
+  const auto next = chat::Encode(conversation, request.encode);
+  if (!next.ok() || !next.value().text.starts_with(prompt.text)) return;
+  std::vector<TokenId> ids(prompt_tokens.begin(), prompt_tokens.end());
+  ids.insert(ids.end(), completion.begin(), completion.end());
+  known_.Remember(owner, next.value().text, ids, known);
+}
+
+// Where messages end: a prompt that differs later can go on from there.
+std::vector<int64_t> Pipeline::BoundariesOf(std::span<const TokenId> prompt) const {
+  std::vector<int64_t> boundaries;
+  const auto user = text_.tokenizer.FindToken(chat::kUser);
+  const auto assistant = text_.tokenizer.FindToken(chat::kAssistant);
+  for (int64_t i = 1; i < std::ssize(prompt); ++i) {
+    const TokenId token = prompt[static_cast<size_t>(i)];
+    if (token == user || token == assistant) boundaries.push_back(i);
+  }
+  return boundaries;
 }
 
 sampling::Params Pipeline::SamplingOf(const api::Generation& generation) const {
@@ -187,8 +236,8 @@ api::Parsed<void> Pipeline::AddChoices(const Request& request, const chat::Encod
   return {};
 }
 
-api::Parsed<Prepared> Pipeline::Prepare(const Request& request) {
-  FATHOM_TRY(PreparedPrompt encoded, EncodePrompt(request));
+api::Parsed<Prepared> Pipeline::Prepare(const Request& request, const std::string& owner) {
+  FATHOM_TRY(PreparedPrompt encoded, EncodePrompt(request, owner));
   const api::Facts& facts = options_.facts;
   const int64_t prompt_tokens = std::ssize(encoded.tokens);
   const int64_t room = facts.context_tokens - prompt_tokens;
@@ -203,10 +252,11 @@ api::Parsed<Prepared> Pipeline::Prepare(const Request& request) {
   batch.max_tokens = std::min({wanted.value_or(room), room, facts.output_tokens_max});
   batch.min_tokens = std::min(request.generation.min_tokens, *batch.max_tokens);
   if (!request.generation.ignore_eos) batch.stop_tokens = text_.stop_tokens;
-  batch.key = request.isolation_key;
+  batch.key = owner;
   FATHOM_TRY_VOID(AddChoices(request, encoded.prompt, std::move(grammar), batch));
   batch.prompt = std::move(encoded.tokens);
   prepared.prompt = std::move(encoded.prompt);
+  prepared.known = std::move(encoded.known);
   return prepared;
 }
 

@@ -89,6 +89,11 @@ struct Service::Incoming {
   }
 };
 
+// Whose queue, cache and earlier answers a request may use: another key's never.
+std::string Service::OwnerOf(const Incoming& incoming, const std::string& isolation_key) {
+  return incoming.key + '\n' + isolation_key;
+}
+
 Result<std::unique_ptr<Service>> Service::Open(const std::string& dir,
                                                const engine::EngineOptions& engine_options,
                                                const ServiceOptions& options) {
@@ -286,7 +291,8 @@ void Service::AnswerBody(const std::shared_ptr<Incoming>& incoming) {
     return;
   }
   if (incoming->route.kind == RouteKind::kCountTokens) {
-    auto prompt = pipeline_.EncodePrompt(parsed.value());
+    auto prompt =
+        pipeline_.EncodePrompt(parsed.value(), OwnerOf(*incoming, parsed.value().isolation_key));
     if (prompt.ok()) {
       incoming->Send(
           200, api::WriteTokenCount(incoming->route.dialect, std::ssize(prompt.value().tokens)));
@@ -300,9 +306,8 @@ void Service::AnswerBody(const std::shared_ptr<Incoming>& incoming) {
 }
 
 api::Parsed<void> Service::Generate(Incoming& incoming, api::Request request) {
-  FATHOM_TRY(Prepared prepared, pipeline_.Prepare(request));
-  // Keys do not share queues or caches.
-  prepared.batch.key = incoming.key + '\n' + request.isolation_key;
+  const std::string owner = OwnerOf(incoming, request.isolation_key);
+  FATHOM_TRY(Prepared prepared, pipeline_.Prepare(request, owner));
   const api::Identity identity = {.id = incoming.id,
                                   .created_s = UnixTime(),
                                   .salt = RandomBits(),
@@ -317,14 +322,15 @@ api::Parsed<void> Service::Generate(Incoming& incoming, api::Request request) {
   const AnswerSurroundings around = {.engine = *engine_,
                                      .tokenizer = text_.tokenizer,
                                      .replay = replay_,
+                                     .pipeline = pipeline_,
                                      .usage = options_.usage,
                                      .keep_alive_s = options_.keep_alive_s,
                                      .first_keep_alive_s = options_.first_keep_alive_s,
                                      .queue_timeout_s = options_.queue_timeout_s};
-  const auto answering = std::make_shared<Answering>(
-      around, std::move(request), prepared.prompt, std::ssize(prepared.batch.prompt), identity,
-      std::move(record), incoming.exchange, incoming.BasicHeaders());
-  return answering->Start(std::move(prepared.batch));
+  const auto answering =
+      std::make_shared<Answering>(around, std::move(request), std::move(prepared), identity,
+                                  std::move(record), incoming.exchange, incoming.BasicHeaders());
+  return answering->Start();
 }
 
 }  // namespace fathom::server

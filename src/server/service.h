@@ -66,6 +66,7 @@ class Service {
           const PipelineOptions& pipeline_options, std::unique_ptr<Script> script,
           std::string description);
 
+  static std::string OwnerOf(const Incoming& incoming, const std::string& isolation_key);
   api::Parsed<void> CheckKey(const HttpRequest& request, std::string& key) const;
   void Answer(const std::shared_ptr<Incoming>& incoming);
   void AnswerFixed(const std::shared_ptr<Incoming>& incoming);

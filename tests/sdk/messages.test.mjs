@@ -185,7 +185,6 @@ test("the package's own tool loop runs to its end", async () => {
     model,
     max_tokens: 400,
     messages: [{ role: 'user', content: 'Run them' }],
-    thread: false, // the server keeps no conversation: each turn brings all of it
     tools: [{ ...tools[0], run: ({ city }) => `mild in ${city}`, parse: (input) => input }],
   });
   const message = await runner;

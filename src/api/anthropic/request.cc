@@ -139,6 +139,8 @@ Parsed<Request> ParseMessages(std::string_view text, const Facts& facts, const O
   FATHOM_TRY_VOID(ApplyToolChoice(wishes.choice, facts.profile, request));
   ApplySampling(wishes.sampling, request);
 
+  // Taken for an ordinary request, the next turn would come without what was said before it.
+  if (!root["thread"].json().is_null()) return ThreadsUnsupported();
   if (wishes.content.is_empty) return BadRequest("Empty input messages");
   if (wishes.content.has_image && !SeesImages(facts))
     return BadRequest("This model does not support image");

@@ -350,6 +350,9 @@ TEST(MessagesRequest, OtherMembers) {
   EXPECT_TRUE(request.parallel_tool_calls);
   EXPECT_FALSE(request.tools[0].is_strict);
 
+  EXPECT_EQ(ParseIn(With(R"("thread":{"type":"create"})"), Profile::kDefault).error().param,
+            "thread");
+  Accepted(With(R"("thread":null)"));
   EXPECT_EQ(Accepted(With(R"("max_tokens":null)")).generation.max_tokens, std::nullopt);
   EXPECT_EQ(Accepted(With(R"("thinking":null,"temperature":0.5)")).generation.temperature,
             std::nullopt);
