@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -24,6 +25,9 @@ struct ServeOptions {
   int64_t sequences_max = 64;
   int64_t queue_max = 256;
   double state_gb = 0;
+  std::optional<int64_t> cache_memory_bytes;
+  int64_t cache_every = 4096;
+  cache::DiskOptions disk;
   double grace_s = 30;
   std::string profile = "default";
   std::string keys_file;
@@ -42,11 +46,12 @@ class RequestLog : public server::UsageSink {
             ? static_cast<double>(r.usage.completion_tokens) / (r.total_s - r.prompt_s)
             : 0;
     Log(r.status >= 500 ? LogLevel::kWarning : LogLevel::kInfo,
-        fmt::format("{} {} {}: prompt {} ({} cached), output {} ({} reasoning), first token {:.2f} "
-                    "s, {:.1f} tokens/s",
-                    r.request_id.substr(0, 8), r.status, r.outcome, r.usage.prompt_tokens,
-                    r.usage.cached_tokens, r.usage.completion_tokens, r.usage.reasoning_tokens,
-                    r.prompt_s, tokens_s));
+        fmt::format(
+            "{} {} {}: prompt {} ({} cached{}{}), output {} ({} reasoning), first token {:.2f} "
+            "s, {:.1f} tokens/s",
+            r.request_id.substr(0, 8), r.status, r.outcome, r.usage.prompt_tokens,
+            r.usage.cached_tokens, r.miss.empty() ? "" : ": ", r.miss, r.usage.completion_tokens,
+            r.usage.reasoning_tokens, r.prompt_s, tokens_s));
   }
 };
 
@@ -102,6 +107,10 @@ Result<int> Serve(ServeOptions& options) {
   engine.sequences_max = options.sequences_max;
   engine.queue_max = options.queue_max;
   engine.state_bytes_max = static_cast<int64_t>(options.state_gb * 1e9);
+  // Unless told otherwise the engine takes a part of the memory for states.
+  engine.cache_bytes = options.cache_memory_bytes.value_or(-1);
+  engine.cache_every = options.cache_every;
+  engine.disk = options.disk;
   RequestLog log;
   options.service.profile =
       options.profile == "strict" ? api::Profile::kStrict : api::Profile::kDefault;
@@ -166,6 +175,27 @@ void AddNetwork(CLI::App& command, ServeOptions& options) {
                      "(default: every key, or none)");
 }
 
+void AddCache(CLI::App& command, ServeOptions& options) {
+  command
+      .add_option("--cache-memory", options.cache_memory_bytes,
+                  "Bytes of memory for the states of earlier prompts, whose beginnings then need "
+                  "not be read again (0: none; default: a quarter of the memory for states)")
+      ->check(CLI::NonNegativeNumber);
+  command
+      .add_option("--cache-every", options.cache_every,
+                  "Tokens between the states that are kept of a long prompt, beside those at the "
+                  "ends of messages (0: none)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  CLI::Option* cache_dir = command.add_option(
+      "--cache-dir", options.disk.dir,
+      "Folder that keeps them over a restart as well; one server at a time writes it");
+  command.add_option("--cache-bytes", options.disk.bytes_max, "Bytes that the folder may take")
+      ->check(CLI::PositiveNumber)
+      ->needs(cache_dir)
+      ->capture_default_str();
+}
+
 void AddServing(CLI::App& command, ServeOptions& options) {
   command
       .add_option("--profile", options.profile,
@@ -225,6 +255,7 @@ void RegisterServe(CLI::App& app, int& exit_code) {
   options->model.AddTo(*command);
   AddNetwork(*command, *options);
   AddServing(*command, *options);
+  AddCache(*command, *options);
   command->footer(
       "Examples:\n"
       "  fathom serve -m ~/DeepSeek-V4-Flash --port 8000\n"

@@ -122,6 +122,11 @@ void Answering::Push(Event event) {
   exchange_->Post([self = shared_from_this()] { self->Drain(); });
 }
 
+void Answering::OnCache(const cache::Miss& miss) {
+  const std::lock_guard lock(mutex_);
+  miss_ = MissText(miss, around_.tokenizer);
+}
+
 void Answering::OnStart(int64_t reused) { Push({.kind = Event::Kind::kStart, .reused = reused}); }
 
 bool Answering::OnToken(int64_t choice, const sampling::Sampled& sampled) {
@@ -174,6 +179,10 @@ void Answering::Drain() {
 void Answering::Begin(int64_t reused) {
   has_begun_ = true;
   record_.queued_s = SecondsSince(received_);
+  {
+    const std::lock_guard lock(mutex_);
+    record_.miss = miss_;
+  }
   // The platform counts cached tokens in units of 128.
   usage_.cached_tokens = reused / 128 * 128;
   if (request_.stream && !has_headers_) {

@@ -53,6 +53,7 @@ class Answering : public engine::Sink, public std::enable_shared_from_this<Answe
   // Submits and takes over the exchange. On a refusal nothing was sent and the error is returned.
   api::Parsed<void> Start();
 
+  void OnCache(const cache::Miss& miss) override;
   void OnStart(int64_t reused) override;
   bool OnToken(int64_t choice, const sampling::Sampled& sampled) override;
   void OnEnd(int64_t choice, engine::FinishReason reason) override;
@@ -118,6 +119,7 @@ class Answering : public engine::Sink, public std::enable_shared_from_this<Answe
 
   std::mutex mutex_;
   std::vector<Event> inbox_;
+  std::string miss_;  // set before the start is told
   bool is_posted_ = false;
 
   // Of the executor.

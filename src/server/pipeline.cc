@@ -254,6 +254,7 @@ api::Parsed<Prepared> Pipeline::Prepare(const Request& request, const std::strin
   if (!request.generation.ignore_eos) batch.stop_tokens = text_.stop_tokens;
   batch.key = owner;
   FATHOM_TRY_VOID(AddChoices(request, encoded.prompt, std::move(grammar), batch));
+  batch.boundaries = BoundariesOf(encoded.tokens);
   batch.prompt = std::move(encoded.tokens);
   prepared.prompt = std::move(encoded.prompt);
   prepared.known = std::move(encoded.known);

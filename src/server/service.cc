@@ -57,7 +57,6 @@ Result<std::unique_ptr<Script>> LoadScript(const std::string& file) {
   return std::make_unique<Script>(std::move(lines));
 }
 
-// Lower-case copy for comparing header values.
 bool Mentions(std::string_view header, std::string_view word) {
   return header.find(word) != header.npos;
 }

@@ -30,7 +30,9 @@ struct ServiceOptions {
   int64_t output_tokens_max = 393216;
   int64_t replay_bytes_max = int64_t{256} << 20;
   int64_t body_bytes_max = int64_t{64} << 20;  // only for the message of a 413
-  UsageSink* usage = nullptr;                  // outlives the service
+  std::string cache_dir;                       // the cache's disk tier; empty: none
+  int64_t cache_dir_bytes = int64_t{64} << 30;
+  UsageSink* usage = nullptr;  // outlives the service
   double keep_alive_s = 10;
   double first_keep_alive_s = 15;
   double queue_timeout_s = 600;
