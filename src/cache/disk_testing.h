@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <random>
@@ -65,9 +66,9 @@ inline std::vector<std::byte> ContentOf(std::string_view key, std::span<const To
   for (const char c : key) mix(static_cast<unsigned char>(c));
   for (const TokenId token : prefix) mix(static_cast<uint64_t>(token));
   std::vector<std::byte> content(static_cast<size_t>(bytes));
-  for (std::byte& byte : content) {
+  for (size_t i = 0; i < content.size(); i += sizeof(state)) {
     mix(3);
-    byte = static_cast<std::byte>(state >> 56);
+    std::memcpy(content.data() + i, &state, std::min(sizeof(state), content.size() - i));
   }
   return content;
 }

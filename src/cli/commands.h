@@ -17,6 +17,7 @@ void RegisterParse(CLI::App& app, int& exit_code);
 void RegisterInspect(CLI::App& app, int& exit_code);
 void RegisterSynth(CLI::App& app, int& exit_code);
 void RegisterBench(CLI::App& app, int& exit_code);
+void RegisterCache(CLI::App& app, int& exit_code);
 void RegisterVerify(CLI::App& app, int& exit_code);
 
 }  // namespace fathom::cli

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   fathom::cli::RegisterInspect(app, exit_code);
   fathom::cli::RegisterSynth(app, exit_code);
   fathom::cli::RegisterBench(app, exit_code);
+  fathom::cli::RegisterCache(app, exit_code);
   fathom::cli::RegisterVerify(app, exit_code);
   try {
     app.parse(argc, argv);
