@@ -7,9 +7,10 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <filesystem>
-#include <optional>
 #include <string>
+#include <thread>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -350,6 +351,27 @@ TEST_F(DiskStoreTest, RecordsCanBeSafeOneByOne) {
   Write("a", Prompt(1, 3), 3);
   store_->Flush();
   EXPECT_EQ(Found("a", Prompt(1, 3)), 3);
+}
+
+TEST_F(DiskStoreTest, ThreadsReadWhileOneWritesAndSegmentsGo) {
+  options_.bytes_max = 60000;
+  Open();
+  std::atomic<bool> is_done = false;
+  const auto read = [&](unsigned first) {
+    for (unsigned i = 0; !is_done; ++i) Found("a", Prompt(1 + (first + i) % 30, 4));
+  };
+  std::thread one(read, 0), two(read, 15);
+  for (unsigned i = 0; i < 300; ++i) {
+    Write("a", Prompt(1 + i % 30, 4), 2 + i % 3);
+    if (i % 10 == 0) store_->Flush();
+  }
+  store_->Flush();
+  is_done = true;
+  one.join();
+  two.join();
+  EXPECT_GT(store_->stats().hits, 0);
+  EXPECT_EQ(store_->stats().skipped, 0) << "a deleted segment is no damage";
+  EXPECT_LE(store_->stats().bytes, options_.bytes_max);
 }
 
 TEST_F(DiskStoreTest, TheOperatorSeesAllAndMakesRoom) {

@@ -64,11 +64,19 @@ class KillTest : public testing::Test {
     ::munmap(static_cast<void*>(flushed_), sizeof(std::atomic<unsigned>));
   }
 
-  // Lets a child write for that long; false when it ended by itself.
-  bool WriteAndKill(const DiskOptions& options, unsigned first, std::chrono::microseconds time) {
+  enum class From { kStart, kFirstFlush };
+  // Lets a child write for that long, from its start or from when something of it is on disk; false
+  // when it ended by itself.
+  bool WriteAndKill(const DiskOptions& options, unsigned first, From from,
+                    std::chrono::microseconds time) {
     *flushed_ = 0;
     const pid_t child = ::fork();
     if (child == 0) WriteForever(options, first, *flushed_);
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (from == From::kFirstFlush && *flushed_ == 0 &&
+           std::chrono::steady_clock::now() < patience) {
+      std::this_thread::sleep_for(std::chrono::microseconds(100));
+    }
     std::this_thread::sleep_for(time);
     ::kill(child, SIGKILL);
     int status = 0;
@@ -111,7 +119,8 @@ TEST_F(KillTest, WhatAKilledServerLeavesIsRight) {
     // Every tenth time from an empty folder; in between on what earlier kills left.
     if (i % 10 == 0) std::filesystem::remove_all(options.dir);
     const unsigned first = 1 + static_cast<unsigned>(i % 10) * kPrompts;
-    ASSERT_TRUE(WriteAndKill(options, first, std::chrono::microseconds(500 + random() % 20000)));
+    const From from = i % 2 == 0 ? From::kStart : From::kFirstFlush;
+    ASSERT_TRUE(WriteAndKill(options, first, from, std::chrono::microseconds(random() % 20000)));
     const auto store = DiskStore::Open(options);
     ASSERT_TRUE(store.ok());
     EXPECT_TRUE(store.value()->stats().is_writable) << "the lock went with the process";
@@ -136,7 +145,8 @@ TEST_F(KillTest, AKillWhileRoomIsMadeIsHarmless) {
   int64_t found = 0;
   for (int64_t i = 0; i < 15 && !HasFailure(); ++i) {
     SCOPED_TRACE(i);
-    ASSERT_TRUE(WriteAndKill(options, 1, std::chrono::microseconds(2000 + random() % 30000)));
+    ASSERT_TRUE(
+        WriteAndKill(options, 1, From::kFirstFlush, std::chrono::microseconds(random() % 30000)));
     const auto store = DiskStore::Open(options);
     ASSERT_TRUE(store.ok());
     EXPECT_LE(store.value()->stats().bytes, options.bytes_max);
