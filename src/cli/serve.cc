@@ -212,7 +212,7 @@ void AddServing(CLI::App& command, ServeOptions& options) {
   command
       .add_option("--queue", options.queue_max,
                   "Requests that may wait; more get status 429 and a time to come back")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command
       .add_option("--state-gb", options.state_gb,
