@@ -213,6 +213,7 @@ TestServer::TestServer(ServerSetup setup) {
   engine.session.capacity_tokens = setup.capacity_tokens;
   engine.sequences_max = setup.sequences_max;
   engine.queue_max = setup.queue_max;
+  engine.cache_bytes = setup.cache_bytes;
   setup.service.usage = &usage_;
   const ScriptFile script(setup.script);
   if (!setup.script.empty()) setup.service.script_file = script.path();

@@ -115,6 +115,7 @@ struct ServerSetup {
   int64_t sequences_max = 64;
   int64_t queue_max = 256;
   int64_t capacity_tokens = 0;  // 0: the model's
+  int64_t cache_bytes = 0;      // for remembered prefixes
   // Completions instead of sampled ones when not empty: what the prompt must contain, and the text.
   std::vector<std::pair<std::string, std::string>> script = {};
 };
