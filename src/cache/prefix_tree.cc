@@ -176,7 +176,6 @@ Miss PrefixTree::State::Explain(std::string_view key, std::span<const TokenId> t
     if (i >= found && ghosts.Has(path)) return {.reason = Miss::Reason::kEvicted};
   }
   const int64_t matched = std::ssize(walk.path);
-  if (matched == walk.limit) return {};
   const Node* last = matched > 0 ? walk.path.back() : walk.root;
   if (matched == 0 && OthersBeginWith(walk.root, PageOf(tokens, 0)))
     return {.reason = Miss::Reason::kOtherKey};

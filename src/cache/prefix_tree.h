@@ -30,7 +30,7 @@ struct Miss {
     kNone,      // all that could be found was
     kCold,      // nothing of that key begins like this
     kEvicted,   // it was there, and had to make room
-    kDiverged,  // the stored prompt goes on differently at `position`
+    kDiverged,  // the stored prompt goes on differently at `position`, or where this one ends
     kOtherKey,  // another key's prompt begins like this
     kDisabled,
   };

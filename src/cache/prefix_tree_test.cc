@@ -115,6 +115,20 @@ TEST(PrefixTreeTest, SaysWhyNotMoreWasFound) {
   EXPECT_EQ(f.tree.Find("a", strange).miss.reason, Reason::kCold);
 }
 
+// Its pages are there, but nothing to go on from: what is stored goes on where it ends.
+TEST(PrefixTreeTest, APromptThatEndsInsideAStoredOneHasAReason) {
+  Fixture f;
+  const Tokens text = Text(600, 1);
+  f.Insert("", text, 384);
+  const Prefix inside = f.tree.Find("", First(text, 300));
+  EXPECT_EQ(inside.tokens, 0);
+  EXPECT_EQ(inside.miss.reason, Miss::Reason::kDiverged);
+  EXPECT_EQ(inside.miss.position, 300);
+  EXPECT_EQ(inside.miss.stored, Tokens(text.begin() + 295, text.begin() + 305));
+  EXPECT_EQ(inside.miss.wanted, Tokens(text.begin() + 295, text.begin() + 300));
+  EXPECT_EQ(f.tree.Find("", First(text, 385)).miss.reason, Miss::Reason::kNone);
+}
+
 TEST(PrefixTreeTest, TellsWhereAPromptDiverges) {
   Fixture f;
   const Tokens text = Text(600, 1);

@@ -25,13 +25,19 @@ namespace {
 using api::Dialect;
 using Tokens = std::vector<TokenId>;
 
+#ifdef FATHOM_SANITIZED
+constexpr int64_t kShort = 7;
+#else
+constexpr int64_t kShort = 14;
+#endif
+
 // One for each dialect and client, and short; or as many as are wanted, and as long as they get.
 std::vector<Plan> MakePlans() {
   const char* wanted = std::getenv("FATHOM_CONVERSATIONS");
   const int64_t count = wanted == nullptr ? 12 : std::atoll(wanted);
   std::vector<Plan> plans;
   for (int64_t i = 0; i < count; ++i)
-    plans.push_back(MakePlan(static_cast<uint64_t>(i), wanted == nullptr ? 14 : 40));
+    plans.push_back(MakePlan(static_cast<uint64_t>(i), wanted == nullptr ? kShort : 40));
   return plans;
 }
 
