@@ -102,7 +102,7 @@ void Pipeline::Remember(const Request& request, const std::string& owner,
   answer.content = message.content;
   answer.reasoning_content = message.reasoning_content;
   for (const chat::ParsedCall& call : message.tool_calls)
-    answer.tool_calls.push_back({"", call.name, call.arguments});
+    answer.tool_calls.push_back({"", call.name, call.arguments, true});  // as replay restores it
   conversation.messages.push_back(std::move(answer));
   const auto next = chat::Encode(conversation, request.encode);
   if (!next.ok() || !next.value().text.starts_with(prompt.text)) return;

@@ -36,7 +36,8 @@ class Writer {
     return text;
   }
 
-  // One to three calls; values with spellings that JSON writers change.
+  // One to three calls; values with spellings that JSON writers change. A line end after the block
+  // is nothing that a client sees: the next prompt has it by the ids of the answer alone.
   std::string Calls() {
     std::string invokes;
     for (int64_t i = OneIn(3) ? 1 + Below(3) : 1; i > 0; --i) {
@@ -50,7 +51,7 @@ class Writer {
                           conformance::TextParameter("query", Words(1, 8)));
       }
     }
-    return conformance::Block(invokes);
+    return conformance::Block(invokes) + (OneIn(4) ? "\n" : "");
   }
 
   std::string Completion(const Plan& plan) {
