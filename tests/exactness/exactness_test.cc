@@ -30,12 +30,12 @@ using engine::EngineOptions;
 using Tokens = std::vector<TokenId>;
 
 #ifdef FATHOM_SANITIZED
-constexpr int kRounds = 2;
+constexpr int kRounds = 1;  // twenty times slower
 #else
 constexpr int kRounds = 3;
 #endif
 
-constexpr int64_t kCapacity = 800;
+constexpr int64_t kCapacity = 700;
 constexpr int64_t kEvery = 256;
 
 struct Way {
@@ -139,7 +139,7 @@ class Talker {
   Tokens NextPrompt() {
     Tokens prompt;
     if (texts_.empty() || Pick(1, 8) == 1) {
-      prompt = MakeTokens(Pick(150, 400), vocab_size_, random_());
+      prompt = MakeTokens(Pick(150, 350), vocab_size_, random_());
     } else {
       // Most go on from the end, as the next turn does; others say the same again or differ inside.
       prompt = texts_[random_() % texts_.size()];
@@ -207,11 +207,13 @@ TEST_P(ExactnessTest, ContinuingAmongStrangersChangesNothing) {
   const auto engine = OpenEngine(GetParam(), Options({2, 200}));
   std::vector<Talker> talkers;
   for (uint64_t i = 0; i < 3; ++i) talkers.emplace_back(std::to_string(i), 100 + i, vocab_size_);
-  for (int round = 0; round < kRounds; ++round) {
+  for (int round = 0; round <= kRounds; ++round) {
     for (Talker& talker : talkers) talker.Submit(*engine);
     for (Talker& talker : talkers) talker.Check(*session_, "round " + std::to_string(round));
   }
-  for (const Talker& talker : talkers) EXPECT_GE(talker.hits(), 1);
+  int64_t hits = 0;
+  for (const Talker& talker : talkers) hits += talker.hits();
+  EXPECT_GE(hits, 2 * kRounds);
 }
 
 // Each run has a process's worth of memory; the last one has the disk alone.
@@ -258,7 +260,7 @@ TEST_P(ExactnessTest, APromptThatComesThreeTimesAtOnceIsReadOnce) {
 TEST_P(ExactnessTest, ACancelledRequestLeavesWhatItHad) {
   const auto engine = OpenEngine(GetParam(), Options({1, 2048}));
   const Tokens prompt = Text(300, 4);
-  Asked cancelled = Ask(prompt, 450, {.temperature = 0});
+  Asked cancelled = Ask(prompt, 400, {.temperature = 0});
   uint64_t ticket = 0;
   batching::Door door;
   cancelled.recorder->on_start = [&] { door.Pass(); };

@@ -95,7 +95,7 @@ TEST(CacheServingTest, AMissSaysWhereThePromptDiverged) {
   const auto engine = OpenEngine(kModel, Options());
   Served(*engine, Ask(Text(600), 2));
   std::vector<TokenId> other = Text(600);
-  other[200] = (other[200] + 1) % kVocab;
+  other[200] = static_cast<TokenId>((other[200] + 1) % kVocab);
   const auto served = Served(*engine, Ask(other, 2));
   EXPECT_EQ(served->reused(), 0);
   EXPECT_EQ(served->miss().reason, Miss::Reason::kDiverged);
