@@ -6,7 +6,7 @@
 // - properties come in schema order, optional ones may be left out; others only where the schema
 //   speaks about them (additionalProperties, patternProperties) or declares none;
 // - white space is what people write: none, one space, or a line break with an indentation;
-// - numbers have up to 18 digits before the point and 15 after it (more where a bound has more), and
+// - numbers have up to 18 digits before the point and 15 after it (more where a bound has more);
 //   an exponent only where nothing limits them; an integer is written without a point;
 // - strings of a pattern, a format or an enum are written without needless escapes, formats in the
 //   part that every reader accepts (automaton/pattern.h);
