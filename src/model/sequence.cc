@@ -120,7 +120,7 @@ void ForTail(LayerState& state, const Visit& visit) {
   visit(reinterpret_cast<std::byte*>(state.window.mutable_rows().data), state.window.bytes());
   for (CompressorState* compressor : {&state.compressor, &state.index_compressor})
     for (tensor::Buffer<float>* half : {&compressor->previous_value, &compressor->previous_score})
-      visit(reinterpret_cast<std::byte*>(half->data()), half->size() * 4);
+      if (half->size() > 0) visit(reinterpret_cast<std::byte*>(half->data()), half->size() * 4);
 }
 
 }  // namespace
