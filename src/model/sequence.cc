@@ -228,8 +228,9 @@ void Sequence::PrepareWrite(int64_t begin, int64_t end) {
     if (i < std::ssize(pages_)) {
       if (pages_[static_cast<size_t>(i)].is_only()) continue;
       PageRef own = pool_->New();
-      std::memcpy(own.data(), pages_[static_cast<size_t>(i)].data(),
-                  static_cast<size_t>(pool_->page_bytes()));
+      if (pool_->page_bytes() > 0)
+        std::memcpy(own.data(), pages_[static_cast<size_t>(i)].data(),
+                    static_cast<size_t>(pool_->page_bytes()));
       SetPage(i, std::move(own));
     } else {
       SetPage(i, pool_->New());
