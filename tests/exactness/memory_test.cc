@@ -2,6 +2,7 @@
 // beyond it only what each sequence writes itself.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -56,7 +57,7 @@ void Write(const model::Config& config, Sequence& sequence, int64_t count) {
     for (model::CompressorState* partial : {&state.compressor, &state.index_compressor})
       for (tensor::Buffer<float>* buffer : {&partial->open_value, &partial->open_score,
                                             &partial->previous_value, &partial->previous_score})
-        std::memset(buffer->data(), 1, static_cast<size_t>(buffer->size() * 4));
+        std::fill_n(buffer->data(), buffer->size(), 1.0f);
   }
   sequence.Advance(count);
 }
