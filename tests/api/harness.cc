@@ -76,6 +76,7 @@ void Strand::Work() {
 }
 
 void MemoryExchange::Send(int status, server::Headers headers, std::string body) {
+  std::function<void()> dropped;  // it may hold the one who asked for it, and that one this
   {
     const std::lock_guard lock(mutex_);
     if (is_gone_) return;
@@ -83,6 +84,7 @@ void MemoryExchange::Send(int status, server::Headers headers, std::string body)
     has_begun_ = has_ended_ = true;
     reply_ = {
         .status = status, .headers = std::move(headers), .body = std::move(body), .is_whole = true};
+    dropped.swap(on_gone_);
   }
   changed_.notify_all();
 }
