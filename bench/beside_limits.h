@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "base/thread_pool.h"
 #include "kernels/context.h"
 #include "measure/limits.h"
@@ -19,22 +20,7 @@
 
 namespace fathom::bench {
 
-// splitmix64.
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t Bits() {
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-  // In [-1, 1).
-  float Signed() { return static_cast<float>(Bits() >> 40) * 0x1p-23f - 1.0f; }
-
- private:
-  uint64_t state_;
-};
+using Random = SplitMix64;
 
 // Threads, scratch memory and limits for one number of threads; made once, because the memory that
 // the limits read is large.

@@ -5,11 +5,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
-#include <variant>
 
-#include "base/check.h"
 #include "base/json.h"
+#include "base/result.h"
 
 namespace fathom::api {
 
@@ -45,45 +43,8 @@ ApiError ServerFailed(std::string what);  // 500: ours, never for bad input
 // `completion_tokens` is 0 when the request named no limit.
 ApiError ContextTooLong(int64_t context_tokens, int64_t prompt_tokens, int64_t completion_tokens);
 
-// A value or the error a client gets; works with FATHOM_TRY as Result does.
+// A value or the error a client gets.
 template <typename T>
-class [[nodiscard]] Parsed {
- public:
-  Parsed(T value) : state_(std::in_place_index<0>, std::move(value)) {}         // NOLINT: implicit
-  Parsed(ApiError error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
-
-  bool ok() const { return state_.index() == 0; }
-  const T& value() const& {
-    FATHOM_CHECK(ok(), error().message);
-    return std::get<0>(state_);
-  }
-  T& value() & {
-    FATHOM_CHECK(ok(), error().message);
-    return std::get<0>(state_);
-  }
-  T value() && {
-    FATHOM_CHECK(ok(), error().message);
-    return std::get<0>(std::move(state_));
-  }
-  const ApiError& error() const& { return std::get<1>(state_); }
-  ApiError&& error() && { return std::get<1>(std::move(state_)); }
-
- private:
-  std::variant<T, ApiError> state_;
-};
-
-template <>
-class [[nodiscard]] Parsed<void> {
- public:
-  Parsed() = default;
-  Parsed(ApiError error) : error_(std::move(error)) {}  // NOLINT: implicit
-
-  bool ok() const { return !error_.has_value(); }
-  const ApiError& error() const& { return *error_; }
-  ApiError&& error() && { return *std::move(error_); }
-
- private:
-  std::optional<ApiError> error_;
-};
+using Parsed = Result<T, ApiError>;
 
 }  // namespace fathom::api

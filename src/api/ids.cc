@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "base/random.h"
+
 namespace fathom::api {
 namespace {
 
@@ -12,24 +14,16 @@ uint64_t Hash(uint64_t hash, std::string_view text) {
   return hash;
 }
 
-// One step of SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators).
-uint64_t NextRandom(uint64_t& state) {
-  uint64_t z = (state += 0x9e3779b97f4a7c15);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
-}
-
 }  // namespace
 
 std::string IdTail(const Identity& identity, std::string_view kind, int64_t index) {
   constexpr std::string_view kAlphabet =
       "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   constexpr int kTailCharacters = 24;
-  uint64_t state = Hash(Hash(0xcbf29ce484222325 ^ identity.salt, identity.id), kind);
-  state = NextRandom(state) ^ static_cast<uint64_t>(index);
+  const uint64_t seed = Hash(Hash(0xcbf29ce484222325 ^ identity.salt, identity.id), kind);
+  SplitMix64 random(SplitMix64(seed).Bits() ^ static_cast<uint64_t>(index));
   std::string tail;
-  for (int i = 0; i < kTailCharacters; ++i) tail += kAlphabet[NextRandom(state) % kAlphabet.size()];
+  for (int i = 0; i < kTailCharacters; ++i) tail += kAlphabet[random.Bits() % kAlphabet.size()];
   return tail;
 }
 

@@ -3,6 +3,7 @@
 // enums; neither belongs here.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -19,11 +20,13 @@ struct [[nodiscard]] Error {
   Error In(const std::string& place) && { return Error{place + ": " + message}; }
 };
 
-template <typename T>
+// `E` has a member `message`; other kinds of error than Error are for callers who need more of
+// them.
+template <typename T, typename E = Error>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit
+  Result(E error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
 
   bool ok() const { return state_.index() == 0; }
   const T& value() const& {
@@ -39,27 +42,26 @@ class [[nodiscard]] Result {
     FATHOM_CHECK(ok(), error().message);
     return std::get<0>(std::move(state_));
   }
-  const Error& error() const& { return std::get<1>(state_); }
-  Error&& error() && { return std::get<1>(std::move(state_)); }
+  const E& error() const& { return std::get<1>(state_); }
+  E&& error() && { return std::get<1>(std::move(state_)); }
 
  private:
-  std::variant<T, Error> state_;
+  std::variant<T, E> state_;
 };
 
 // The result of something that only succeeds or fails.
-template <>
-class [[nodiscard]] Result<void> {
+template <typename E>
+class [[nodiscard]] Result<void, E> {
  public:
   Result() = default;
-  Result(Error error) : failed_(true), error_(std::move(error)) {}  // NOLINT: implicit
+  Result(E error) : error_(std::move(error)) {}  // NOLINT: implicit
 
-  bool ok() const { return !failed_; }
-  const Error& error() const& { return error_; }
-  Error&& error() && { return std::move(error_); }
+  bool ok() const { return !error_.has_value(); }
+  const E& error() const& { return *error_; }
+  E&& error() && { return *std::move(error_); }
 
  private:
-  bool failed_ = false;
-  Error error_;
+  std::optional<E> error_;
 };
 
 #define FATHOM_CONCAT_INNER(a, b) a##b

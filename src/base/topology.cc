@@ -43,24 +43,45 @@ int64_t LeadingNumber(std::string_view text) {
   return status == std::errc() && end != text.data() ? value : -1;
 }
 
-// The smallest memory.max from this process's control group up to the root; -1: no limit.
-int64_t ControlGroupBytes() {
-  const auto groups = ReadFile("/proc/self/cgroup");
-  if (!groups.ok()) return -1;
-  constexpr std::string_view kUnified = "0::";
-  const std::string& text = groups.value();
-  const size_t line = text.starts_with(kUnified) ? 0 : text.find("\n0::");
+// The number after `name` in a text of lines "name number ..."; -1 when it is not there.
+int64_t Field(std::string_view text, std::string_view name) {
+  for (size_t at = 0; at < text.size(); at = std::min(text.find('\n', at), text.size()) + 1) {
+    const std::string_view line = text.substr(at);
+    if (line.starts_with(name)) return LeadingNumber(line.substr(name.size()));
+  }
+  return -1;
+}
+
+// The number that a file begins with; -1 when there is none, as for a limit of "max".
+int64_t NumberIn(const std::string& path) {
+  const auto text = ReadFile(path);
+  return text.ok() ? LeadingNumber(text.value()) : -1;
+}
+
+// What is left to this process's control group and those above it, the least of them, pages of
+// files that can be dropped included; -1: no limit.
+int64_t ControlGroupBytes(const std::string& proc, const std::string& groups) {
+  const auto own = ReadFile(proc + "/self/cgroup");
+  if (!own.ok()) return -1;
+  const std::string& text = own.value();
+  const size_t line = text.starts_with("0::") ? 0 : text.find("\n0::");
   if (line == text.npos) return -1;
   const size_t begin = text.find('/', line);
   if (begin == text.npos) return -1;
   std::string group = text.substr(begin, text.find('\n', begin) - begin);
-  int64_t smallest = -1;
+  int64_t least = -1;
   for (;;) {
     if (group == "/") group.clear();
-    const auto limit = ReadFile("/sys/fs/cgroup" + group + "/memory.max");
-    const int64_t bytes = limit.ok() ? LeadingNumber(limit.value()) : -1;  // "max" is no number
-    if (bytes >= 0) smallest = smallest < 0 ? bytes : std::min(smallest, bytes);
-    if (group.empty()) return smallest;
+    const std::string folder = groups + group;
+    const int64_t limit = NumberIn(folder + "/memory.max");
+    if (limit >= 0) {
+      const auto stat = ReadFile(folder + "/memory.stat");
+      const int64_t used = std::max<int64_t>(0, NumberIn(folder + "/memory.current"));
+      const int64_t files = stat.ok() ? std::max<int64_t>(0, Field(stat.value(), "file ")) : 0;
+      const int64_t left = std::max<int64_t>(0, limit - used + files);
+      least = least < 0 ? left : std::min(least, left);
+    }
+    if (group.empty()) return least;
     group.resize(group.rfind('/'));
   }
 }
@@ -143,18 +164,11 @@ int64_t MemoryBytes() {
   return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGE_SIZE);
 }
 
-int64_t ParseMemAvailable(std::string_view meminfo) {
-  constexpr std::string_view kName = "MemAvailable:";
-  const size_t place = meminfo.find(kName);
-  if (place == meminfo.npos) return 0;
-  return std::max<int64_t>(LeadingNumber(meminfo.substr(place + kName.size())), 0) * 1024;
-}
-
-int64_t AvailableMemoryBytes() {
-  const auto meminfo = ReadFile("/proc/meminfo");
-  int64_t bytes = meminfo.ok() ? ParseMemAvailable(meminfo.value()) : 0;
-  if (bytes == 0) bytes = MemoryBytes();
-  const int64_t limit = ControlGroupBytes();
+int64_t AvailableMemoryBytes(const std::string& proc, const std::string& groups) {
+  const auto meminfo = ReadFile(proc + "/meminfo");
+  const int64_t kilobytes = meminfo.ok() ? Field(meminfo.value(), "MemAvailable:") : -1;
+  const int64_t bytes = kilobytes < 0 ? MemoryBytes() / 2 : kilobytes * 1024;
+  const int64_t limit = ControlGroupBytes(proc, groups);
   return limit < 0 ? bytes : std::min(bytes, limit);
 }
 

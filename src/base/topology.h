@@ -54,12 +54,10 @@ int PhysicalCores();
 int64_t MemoryBytes();
 
 // What can be had of it now without swapping: free memory and what the file cache would give back,
-// and no more than the limits of this process's control groups. MemoryBytes() if the system does
-// not say.
-int64_t AvailableMemoryBytes();
-
-// "MemAvailable:   123 kB" of /proc/meminfo, in bytes; 0 when it is not there.
-int64_t ParseMemAvailable(std::string_view meminfo);
+// and no more than is left to this process's control groups. Half of MemoryBytes() if the system
+// does not say. `proc` and `groups` are the folders to look in.
+int64_t AvailableMemoryBytes(const std::string& proc = "/proc",
+                             const std::string& groups = "/sys/fs/cgroup");
 
 // The last level of cache, all of it together, in bytes; 0 when the machine does not say.
 int64_t CacheBytes();

@@ -5,7 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <set>
+#include <string>
 #include <thread>
 
 namespace fathom {
@@ -112,10 +115,50 @@ TEST(Machine, AThreadGoesWhereItIsBound) {
 TEST(Memory, AvailableIsPartOfAll) {
   EXPECT_GT(AvailableMemoryBytes(), 0);
   EXPECT_LE(AvailableMemoryBytes(), MemoryBytes());
-  EXPECT_EQ(ParseMemAvailable("MemTotal:  9 kB\nMemAvailable:   23544412 kB\nBuffers: 1 kB\n"),
-            int64_t{23544412} * 1024);
-  EXPECT_EQ(ParseMemAvailable("MemAvailable: none\n"), 0);
-  EXPECT_EQ(ParseMemAvailable(""), 0);
+}
+
+// What a system says in the files of a folder of its own.
+class AvailableMemoryTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::remove_all(dir_);
+    std::filesystem::create_directories(dir_ + "/self");
+    std::filesystem::create_directories(dir_ + "/a/b");
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(dir_ + "/" + name) << text;
+  }
+  int64_t Available() const { return AvailableMemoryBytes(dir_, dir_); }
+
+  const std::string dir_ = testing::TempDir() + "available_memory_test";
+};
+
+TEST_F(AvailableMemoryTest, IsWhatTheSystemSays) {
+  Write("meminfo", "MemTotal:  9000 kB\nMemFree: 100 kB\nMemAvailable:    5000 kB\n");
+  EXPECT_EQ(Available(), 5000 * 1024);
+}
+
+TEST_F(AvailableMemoryTest, AGroupMayHaveLess) {
+  Write("meminfo", "MemAvailable:    5000 kB\n");
+  Write("self/cgroup", "1:name=x:/y\n0::/a/b\n");
+  Write("a/b/memory.max", "max\n");
+  Write("a/b/memory.current", "3000000\n");
+  EXPECT_EQ(Available(), 5000 * 1024);
+  Write("a/b/memory.max", "4000000\n");
+  EXPECT_EQ(Available(), 1'000'000);
+  Write("a/b/memory.stat", "anon 1\nfile 500000\nkernel 2\n");
+  EXPECT_EQ(Available(), 1'500'000);
+  Write("a/memory.max", "700000\n");  // the group above
+  EXPECT_EQ(Available(), 700'000);
+  Write("a/b/memory.max", "1000000\n");
+  EXPECT_EQ(Available(), 0);
+}
+
+TEST_F(AvailableMemoryTest, ASilentSystemCountsAsHalfFull) {
+  EXPECT_EQ(Available(), MemoryBytes() / 2);
+  Write("meminfo", "MemAvailable: none\n");
+  EXPECT_EQ(Available(), MemoryBytes() / 2);
 }
 
 }  // namespace

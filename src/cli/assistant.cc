@@ -1,7 +1,5 @@
 #include "cli/assistant.h"
 
-#include <fmt/format.h>
-
 #include <utility>
 
 #include "chat/prompt_tokens.h"
@@ -85,12 +83,7 @@ Assistant::Assistant(std::string dir, std::unique_ptr<engine::Session> session,
     : dir_(std::move(dir)), session_(std::move(session)), text_(std::move(text)) {}
 
 std::string Assistant::Description() const {
-  const engine::SessionOptions& options = session_->options();
-  return fmt::format("{}: {} layers, {} numerics, path {}, threads {}. {}", dir_,
-                     session_->config().num_hidden_layers,
-                     options.mode == numerics::Mode::kPure ? "pure" : "official",
-                     std::string(kernels::Name(*options.path)), options.threads,
-                     text_.revision.reason);
+  return server::DescribeModel(dir_, session_->config(), session_->options(), text_.revision);
 }
 
 Result<Answer> Assistant::Ask(const Question& question, AnswerSink& sink) {

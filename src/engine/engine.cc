@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/topology.h"
 #include "engine/batcher.h"
 #include "engine/checks.h"
 #include "engine/memory_budget.h"
@@ -113,7 +114,7 @@ Engine::Impl::Impl(model::LoadedModel model, const EngineOptions& options)
     const model::LoadMode load = options_.session.load.mode;
     const bool is_copy = load == model::LoadMode::kCopy || load == model::LoadMode::kLock;
     options_.state_bytes_max =
-        DefaultStateBytes(AvailableBytes(), is_copy ? 0 : WeightBytes(model_));
+        DefaultStateBytes(AvailableMemoryBytes(), is_copy ? 0 : WeightBytes(model_));
   }
   if (options_.cache_bytes < 0) options_.cache_bytes = options_.state_bytes_max / 4;
   thread_ = std::thread([this] { Run(); });

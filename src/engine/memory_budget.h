@@ -3,17 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "model/weights.h"
 
 namespace fathom::engine {
-
-// Bytes that the process can still take without anything being swapped or killed, pages of files
-// that can be dropped included: what the system says, or less where the process's group is limited.
-// `proc` and `group` are the folders to look in.
-int64_t AvailableBytes(const std::string& proc = "/proc",
-                       const std::string& group = "/sys/fs/cgroup");
 
 // 80 % of `available` less all weights. They are mapped files: whether they have been read in yet
 // or not, their pages count as available, and every pass wants them. Weights that fit memory

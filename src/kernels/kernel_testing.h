@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "kernels/context.h"
 #include "kernels/linear.h"
 #include "numerics/formats.h"
@@ -17,23 +18,13 @@
 
 namespace fathom::kernels::testing {
 
-// splitmix64.
-class Random {
+class Random : public SplitMix64 {
  public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t Bits() {
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
+  using SplitMix64::SplitMix64;
   int64_t Below(int64_t n) { return static_cast<int64_t>(Bits() % static_cast<uint64_t>(n)); }
   // In [-1, 1).
   float Signed() { return static_cast<float>(Below(1 << 24)) * 0x1p-23f - 1.0f; }
   float SignedBF16() { return numerics::RoundToBF16(Signed()); }
-
- private:
-  uint64_t state_;
 };
 
 enum class Values {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/random.h"
 #include "kernels/cache_row.h"
 #include "model/rows.h"
 #include "numerics/formats.h"
@@ -15,21 +16,14 @@ using kernels::RowKind;
 // Different rows of each kind: far more than a query picks, and few enough to be made at once.
 constexpr int64_t kRows = 4096;
 
-// splitmix64.
+// In [-1.75, 1.75): mean square 1, which is what the norm in front of the cache leaves.
 class Random {
  public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t Bits() {
-    uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-  }
-  // In [-1.75, 1.75): mean square 1, which is what the norm in front of the cache leaves.
-  float Value() { return (static_cast<float>(Bits() >> 40) * 0x1p-23f - 1.0f) * 1.75f; }
+  explicit Random(uint64_t seed) : bits_(seed) {}
+  float Value() { return bits_.Signed() * 1.75f; }
 
  private:
-  uint64_t state_;
+  SplitMix64 bits_;
 };
 
 void Fill(tensor::Buffer<float>& buffer, Random& random) {

@@ -1,5 +1,7 @@
 #include "server/model_text.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "chat/token_reader.h"
@@ -34,6 +36,15 @@ Result<ModelText> LoadModelText(const std::string& dir, const model::LoadedModel
   stops = chat::StopTokens(tokenizer, std::move(stops));
   return ModelText{std::move(tokenizer), std::move(revision), std::move(generation.params),
                    std::move(stops)};
+}
+
+std::string DescribeModel(const std::string& dir, const model::Config& config,
+                          const engine::SessionOptions& options,
+                          const chat::RevisionChoice& revision) {
+  return fmt::format("{}: {} layers, {} numerics, path {}, threads {}. {}", dir,
+                     config.num_hidden_layers,
+                     options.mode == numerics::Mode::kPure ? "pure" : "official",
+                     std::string(kernels::Name(*options.path)), options.threads, revision.reason);
 }
 
 }  // namespace fathom::server

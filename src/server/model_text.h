@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "chat/revision.h"
+#include "engine/session.h"
 #include "model/weights.h"
 #include "sampling/params.h"
 #include "tokenizer/tokenizer.h"
@@ -26,5 +27,11 @@ struct ModelText {
 // `chat_revision` overrides what the checkpoint says.
 Result<ModelText> LoadModelText(const std::string& dir, const model::LoadedModel& model,
                                 const std::optional<std::string>& chat_revision);
+
+// One line for the operator: the model, how it is computed, the chat revision and why. `options` as
+// resolved.
+std::string DescribeModel(const std::string& dir, const model::Config& config,
+                          const engine::SessionOptions& options,
+                          const chat::RevisionChoice& revision);
 
 }  // namespace fathom::server

@@ -9,7 +9,6 @@
 #include <mutex>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -46,7 +45,7 @@ struct PipelineOptions {
 
 class Pipeline {
  public:
-  // `text` outlives the pipeline. `context_tokens`: what one sequence of the engine holds.
+  // `text` outlives the pipeline.
   Pipeline(const ModelText& text, const PipelineOptions& options);
 
   // `owner`: whose prompt it is, for ids and caches. Errors: what the prompt format has no form

@@ -110,11 +110,7 @@ Result<std::unique_ptr<Service>> Service::Open(const std::string& dir,
   facts.context_tokens = engine->capacity();
   facts.output_tokens_max = options.output_tokens_max;
   facts.vocab_size = config.vocab_size;
-  const engine::SessionOptions& session = engine->options().session;
-  std::string description = fmt::format(
-      "{}: {} layers, {} numerics, path {}, threads {}. {}", dir, config.num_hidden_layers,
-      session.mode == numerics::Mode::kPure ? "pure" : "official",
-      std::string(kernels::Name(*session.path)), session.threads, text.revision.reason);
+  std::string description = DescribeModel(dir, config, engine->options().session, text.revision);
   return std::unique_ptr<Service>(new Service(std::move(engine), std::move(text), options, pipeline,
                                               std::move(script), std::move(description)));
 }
