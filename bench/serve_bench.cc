@@ -90,7 +90,7 @@ struct Report {
 // One connection that asks again as soon as it is answered.
 class Stream {
  public:
-  Stream(int port, int number) : fd_(Connect(port)), number_(number) {}
+  Stream(int port, int number) : port_(port), fd_(Connect(port)), number_(number) {}
 
   int fd() const { return fd_; }
   bool is_waiting() const { return is_waiting_; }
@@ -119,6 +119,8 @@ class Stream {
     if (count <= 0) {
       ++report.errors;
       is_waiting_ = false;
+      close(fd_);
+      fd_ = Connect(port_);
       return;
     }
     const Clock::time_point now = Clock::now();
@@ -148,6 +150,7 @@ class Stream {
   }
 
  private:
+  int port_;
   int fd_;
   int number_;
   int asked_ = 0;
@@ -172,7 +175,11 @@ Report RunClients(const Options& options, int port) {
       polls[i] = {streams[i].is_waiting() ? streams[i].fd() : -1, POLLIN, 0};
       waiting += streams[i].is_waiting();
     }
-    if (waiting == 0 || SecondsSince(start) > options.seconds + 120) break;
+    if (waiting == 0) break;
+    if (SecondsSince(start) > options.seconds + 120) {
+      report.errors += waiting;
+      break;
+    }
     poll(polls.data(), polls.size(), 1000);
     for (size_t i = 0; i < streams.size(); ++i)
       if (polls[i].fd >= 0 && polls[i].revents != 0) streams[i].Read(report, gaps_ms);
@@ -274,7 +281,7 @@ int RunServer(const Options& options, int from_child, int to_child) {
       resident_mb[n / 10], resident_mb[n / 2], resident_mb[n - 1]);
   running->Drain(0);
   http.value()->Shutdown(1);
-  return report.errors == 0 ? 0 : 1;
+  return report.errors == 0 && report.requests > 0 ? 0 : 1;
 }
 
 bool ReadOptions(int argc, char** argv, Options& options) {
@@ -309,7 +316,12 @@ int Main(int argc, char** argv) {
   int to_child[2], to_parent[2];
   if (pipe(to_child) != 0 || pipe(to_parent) != 0) return 1;
   const pid_t child = fork();  // before any thread
-  if (child == 0) BeClients(options, to_child[0], to_parent[1]);
+  if (child == 0) {
+    close(to_child[1]);  // so that the end of the parent is seen
+    close(to_parent[0]);
+    BeClients(options, to_child[0], to_parent[1]);
+  }
+  close(to_child[0]);
   close(to_parent[1]);
   const int status = RunServer(options, to_parent[0], to_child[1]);
   close(to_child[1]);

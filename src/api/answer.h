@@ -77,11 +77,6 @@ class AnswerWriter {
 
   // The ids given to tool calls of a choice so far, in their order: for exact replay.
   virtual const std::vector<std::string>& CallIds(int64_t choice) const = 0;
-  // Anthropic: the signature of the thinking block of the choice. Empty elsewhere.
-  virtual std::string Signature(int64_t choice) const {
-    (void)choice;
-    return {};
-  }
 };
 
 std::unique_ptr<AnswerWriter> MakeAnswerWriter(const Request& request, const Identity& identity);

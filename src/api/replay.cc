@@ -13,8 +13,15 @@ namespace {
 // What an entry costs beside its text, about: two nodes, a bucket, the key's second copy.
 constexpr int64_t kEntryOverheadBytes = 192;
 
-std::string ArgumentsKey(std::string_view call_id) { return fmt::format("a{}", call_id); }
-std::string ReasoningKey(std::string_view id) { return fmt::format("r{}", id); }
+std::string Key(char kind, std::string_view owner, std::string_view call_id) {
+  return fmt::format("{}{}:{}{}", kind, owner.size(), owner, call_id);
+}
+std::string ArgumentsKey(std::string_view owner, std::string_view call_id) {
+  return Key('a', owner, call_id);
+}
+std::string ReasoningKey(std::string_view owner, std::string_view call_id) {
+  return Key('r', owner, call_id);
+}
 
 // Spellings of one number are equal: clients print 2.50 as 2.5 and 1e5 as 100000.
 bool AreSameNumber(const Json& a, const Json& b) {
@@ -56,26 +63,27 @@ bool AreSameText(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-void ReplayMemory::RememberCall(std::string_view call_id, std::string_view arguments) {
-  Remember(ArgumentsKey(call_id), arguments);
+void ReplayMemory::RememberCall(std::string_view owner, std::string_view call_id,
+                                std::string_view arguments) {
+  Remember(ArgumentsKey(owner, call_id), arguments);
 }
 
-void ReplayMemory::RememberReasoning(std::string_view call_id_or_signature,
+void ReplayMemory::RememberReasoning(std::string_view owner, std::string_view call_id,
                                      std::string_view reasoning) {
-  if (!reasoning.empty()) Remember(ReasoningKey(call_id_or_signature), reasoning);
+  if (!reasoning.empty()) Remember(ReasoningKey(owner, call_id), reasoning);
 }
 
-void ReplayMemory::Restore(chat::Conversation& conversation) {
+void ReplayMemory::Restore(std::string_view owner, chat::Conversation& conversation) {
   for (chat::Message& message : conversation.messages) {
     for (chat::ToolCall& call : message.tool_calls) {
-      const std::string* sent = Recall(ArgumentsKey(call.id));
+      const std::string* sent = Recall(ArgumentsKey(owner, call.id));
       if (sent == nullptr) continue;
       if (*sent != call.arguments && !AreSameText(*sent, call.arguments)) continue;
       call.arguments = *sent;
       call.is_verbatim = true;
     }
     if (message.tool_calls.empty() || !message.reasoning_content.empty()) continue;
-    if (const std::string* sent = Recall(ReasoningKey(message.tool_calls[0].id)))
+    if (const std::string* sent = Recall(ReasoningKey(owner, message.tool_calls[0].id)))
       message.reasoning_content = *sent;
   }
 }

@@ -21,13 +21,15 @@ class ReplayMemory {
 
   // What was sent: a call's arguments under its id, and under the id of a turn's first call the
   // turn's reasoning.
-  void RememberCall(std::string_view call_id, std::string_view arguments);
-  void RememberReasoning(std::string_view call_id_or_signature, std::string_view reasoning);
+  // `owner`: whose conversation it is; what is remembered of one is never given to another.
+  void RememberCall(std::string_view owner, std::string_view call_id, std::string_view arguments);
+  void RememberReasoning(std::string_view owner, std::string_view call_id,
+                         std::string_view reasoning);
 
   // Puts the text that was sent back into a conversation: arguments that are the same JSON value
   // (member order and spacing aside) under a known id, and the reasoning of an assistant turn with
   // tool calls when the client left it out. Anything a client changed on purpose stays changed.
-  void Restore(chat::Conversation& conversation);
+  void Restore(std::string_view owner, chat::Conversation& conversation);
 
   int64_t bytes() const { return bytes_; }
 

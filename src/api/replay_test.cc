@@ -26,7 +26,7 @@ chat::Conversation Of(chat::Message message) {
 std::string RestoredArguments(ReplayMemory& memory, const std::string& id,
                               const std::string& arguments) {
   chat::Conversation conversation = Of(Assistant(id, arguments));
-  memory.Restore(conversation);
+  memory.Restore("me", conversation);
   return conversation.messages[0].tool_calls[0].arguments;
 }
 
@@ -35,7 +35,7 @@ TEST(Replay, SameValueInAnySpellingIsRestored) {
       R"({"b": 2.50, "a": [1, {"y": null, "x": "\u00e9\u2028"}], "n": 1e5, "z": -0,)"
       R"( "big": 12345678901234567890})";
   ReplayMemory memory(1 << 20);
-  memory.RememberCall("call_1", sent);
+  memory.RememberCall("me", "call_1", sent);
   for (const char* returned : {
            "{\"a\":[1,{\"x\":\"é\u2028\",\"y\":null}],\"b\":2.5,\"big\":12345678901234567000,"
            "\"n\":100000,\"z\":0}",
@@ -47,7 +47,7 @@ TEST(Replay, SameValueInAnySpellingIsRestored) {
 
 TEST(Replay, WhatAClientChangedStaysChanged) {
   ReplayMemory memory(1 << 20);
-  memory.RememberCall("call_1", R"({"a": [1, 2], "b": "x"})");
+  memory.RememberCall("me", "call_1", R"({"a": [1, 2], "b": "x"})");
   for (const char* returned :
        {R"({"a":[2,1],"b":"x"})", R"({"a":[1,2],"b":"y"})", R"({"a":[1,2]})",
         R"({"a":[1,2],"b":"x","c":null})", R"({"a":[1,2],"c":"x"})", R"({"a":["1",2],"b":"x"})",
@@ -60,28 +60,28 @@ TEST(Replay, WhatAClientChangedStaysChanged) {
 
 TEST(Replay, ReasoningComesBackWhenItWasLeftOut) {
   ReplayMemory memory(1 << 20);
-  memory.RememberReasoning("call_1", "thought");
-  memory.RememberReasoning("call_2", "");
+  memory.RememberReasoning("me", "call_1", "thought");
+  memory.RememberReasoning("me", "call_2", "");
   for (const auto& [id, given, expected] :
        std::vector<std::tuple<std::string, std::string, std::string>>{{"call_1", "", "thought"},
                                                                       {"call_1", "other", "other"},
                                                                       {"call_2", "", ""},
                                                                       {"call_3", "", ""}}) {
     chat::Conversation conversation = Of(Assistant(id, "{}", given));
-    memory.Restore(conversation);
+    memory.Restore("me", conversation);
     EXPECT_EQ(conversation.messages[0].reasoning_content, expected) << id;
   }
   chat::Conversation no_calls;
   no_calls.messages.emplace_back();
   no_calls.messages[0].role = chat::Role::kAssistant;
-  memory.Restore(no_calls);
+  memory.Restore("me", no_calls);
   EXPECT_EQ(no_calls.messages[0].reasoning_content, "");
 }
 
 TEST(Replay, PromptIsTheSameForEverySpelling) {
   ReplayMemory memory(1 << 20);
-  memory.RememberCall("c", R"({"path": "a", "lines": [1, 2]})");
-  memory.RememberReasoning("c", "hm");
+  memory.RememberCall("me", "c", R"({"path": "a", "lines": [1, 2]})");
+  memory.RememberReasoning("me", "c", "hm");
   std::vector<std::string> prompts;
   for (const char* arguments :
        {R"({"path": "a", "lines": [1, 2]})", R"({"lines":[1,2],"path":"a"})"}) {
@@ -89,7 +89,7 @@ TEST(Replay, PromptIsTheSameForEverySpelling) {
     conversation.messages.emplace_back();
     conversation.messages[0].content = "go";
     conversation.messages.push_back(Assistant("c", arguments));
-    memory.Restore(conversation);
+    memory.Restore("me", conversation);
     prompts.push_back(chat::Encode(conversation, {}).value().text);
   }
   EXPECT_EQ(prompts[0], prompts[1]);
@@ -101,7 +101,7 @@ TEST(Replay, ForgetsTheOldestFirst) {
   const std::string text = "{\"t\": \"" + std::string(1000, 'x') + "\"}";
   const std::string other = "{\"t\":\"" + std::string(1000, 'x') + "\"}";
   for (int i = 0; i < 20; ++i) {
-    memory.RememberCall(fmt::format("call_{}", i), text);
+    memory.RememberCall("me", fmt::format("call_{}", i), text);
     EXPECT_LE(memory.bytes(), 10'000);
     // Used again and again: stays.
     EXPECT_EQ(RestoredArguments(memory, "call_0", other), text) << i;
@@ -110,9 +110,9 @@ TEST(Replay, ForgetsTheOldestFirst) {
   EXPECT_EQ(RestoredArguments(memory, "call_1", other), other);
   EXPECT_EQ(RestoredArguments(memory, "call_19", other), text);
   const int64_t before = memory.bytes();
-  memory.RememberCall("call_huge", std::string(20'000, 'x'));
+  memory.RememberCall("me", "call_huge", std::string(20'000, 'x'));
   EXPECT_EQ(memory.bytes(), before);
-  memory.RememberCall("call_19", text);  // again: replaces itself
+  memory.RememberCall("me", "call_19", text);  // again: replaces itself
   EXPECT_EQ(memory.bytes(), before);
 }
 

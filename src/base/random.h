@@ -1,6 +1,6 @@
-// SplitMix64, for values that must be repeatable and need no more: ids, filled states, test data.
-// Draws that decide a text come from numerics/philox.h. (Steele, Lea, Flood: Fast splittable
-// pseudorandom number generators.)
+// Random numbers that decide nothing about a text. SplitMix64 is for values that must be
+// repeatable and need no more: ids, filled states, test data. Draws that decide a text come from
+// numerics/philox.h. (Steele, Lea, Flood: Fast splittable pseudorandom number generators.)
 #pragma once
 
 #include <cstdint>
@@ -22,5 +22,8 @@ class SplitMix64 {
  private:
   uint64_t state_;
 };
+
+// Bits that nobody can foresee, from the system.
+uint64_t RandomFromSystem();
 
 }  // namespace fathom

@@ -49,8 +49,8 @@ Result<DiskReport> InspectStore(const std::string& dir, Inspection inspection) {
 }
 
 Result<int64_t> PruneStore(const std::string& dir, int64_t bytes_max) {
-  FATHOM_TRY(const std::vector<int64_t> segments, ListSegments(dir));
   FATHOM_TRY(FolderLock lock, FolderLock::Take(dir));
+  FATHOM_TRY(const std::vector<int64_t> segments, ListSegments(dir));
   DiskIndex index;
   for (const int64_t number : segments) {
     const auto file = SegmentFile::Open(dir + "/" + SegmentName(number));

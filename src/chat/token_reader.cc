@@ -32,8 +32,7 @@ std::vector<TokenId> StopTokens(const tokenizer::Tokenizer& tokenizer, std::vect
 }
 
 TokenReader::TokenReader(const tokenizer::Tokenizer& tokenizer, ParserOptions options, bool is_raw)
-    : tokenizer_(tokenizer),
-      is_raw_(is_raw),
+    : is_raw_(is_raw),
       decoder_(tokenizer),
       stops_(options.stop_strings),
       parser_(ById(options)),
@@ -89,6 +88,7 @@ OutputParser::Finished TokenReader::Finish(StopReason reason) {
   OutputParser::Finished parsed = parser_.Finish(reason);
   Keep(finished.deltas, std::move(parsed.deltas));
   finished.reason = parsed.reason;
+  finished.has_partial_call = parsed.has_partial_call;
   return finished;
 }
 

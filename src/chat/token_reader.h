@@ -47,7 +47,6 @@ class TokenReader {
   std::string Text(TokenId token);
   void Flush(std::vector<Delta>& out);
 
-  const tokenizer::Tokenizer& tokenizer_;
   const bool is_raw_;
   tokenizer::StreamDecoder decoder_;
   StopMatcher stops_;    // raw

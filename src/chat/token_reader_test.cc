@@ -52,6 +52,27 @@ TEST_F(TokenReaderTest, RawTextKeepsItsTags) {
   EXPECT_EQ(reader.reasoning_tokens(), 0);
 }
 
+TEST_F(TokenReaderTest, SaysThatACallWasCutOff) {
+  const std::string text =
+      "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n<｜DSML｜parameter name=\"a\" "
+      "string=\"true\">text</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>";
+  const std::vector<TokenId> tokens = tokenizer_.Encode(text);
+  int cut_calls = 0;
+  for (size_t count = 0; count <= tokens.size(); ++count) {
+    TokenReader reader(tokenizer_, {.starts_in_reasoning = false}, false);
+    ParsedMessage message;
+    for (size_t i = 0; i < count; ++i)
+      for (const Delta& delta : reader.Add(tokens[i])) Append(message, delta);
+    const auto finished = reader.Finish(StopReason::kLength);
+    for (const Delta& delta : finished.deltas) Append(message, delta);
+    const bool is_open =
+        !message.tool_calls.empty() && message.tool_calls[0].arguments != R"({"a": "text"})";
+    EXPECT_EQ(finished.has_partial_call, is_open) << count;
+    cut_calls += finished.has_partial_call;
+  }
+  EXPECT_GT(cut_calls, 10);
+}
+
 TEST_F(TokenReaderTest, AnUnknownIdShowsAsReplacement) {
   TokenReader reader(tokenizer_, {.starts_in_reasoning = false}, false);
   const std::vector<Delta> deltas = reader.Add(1 << 20);

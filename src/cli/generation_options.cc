@@ -1,8 +1,9 @@
 #include "cli/generation_options.h"
 
 #include <charconv>
-#include <random>
 #include <string_view>
+
+#include "base/random.h"
 
 namespace fathom::cli {
 namespace {
@@ -21,12 +22,6 @@ Result<std::pair<TokenId, float>> ParseBias(const std::string& text) {
       !ParseWhole(std::string_view(text).substr(equals + 1), bias))
     return Error{"--logit-bias: expected ID=BIAS, found \"" + text + "\""};
   return std::pair(token, bias);
-}
-
-// Below 2^53, so that a reader of JSON with doubles gets it back exactly.
-uint64_t SeedFromSystem() {
-  std::random_device device;
-  return ((uint64_t{device()} << 32) | device()) >> 11;
 }
 
 }  // namespace
@@ -80,7 +75,8 @@ Result<sampling::Params> GenerationOptions::Params(const sampling::Params& defau
     FATHOM_TRY(const auto bias, ParseBias(text));
     params.logit_bias.push_back(bias);
   }
-  params.seed = seed ? *seed : SeedFromSystem();
+  // Below 2^53, so that a reader of JSON with doubles gets it back exactly.
+  params.seed = seed ? *seed : RandomFromSystem() >> 11;
   return params;
 }
 

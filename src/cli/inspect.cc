@@ -12,6 +12,7 @@
 #include "base/topology.h"
 #include "cli/commands.h"
 #include "model/config.h"
+#include "model/sequence.h"
 #include "model/sizes.h"
 #include "model/weights.h"
 
@@ -111,7 +112,7 @@ struct Fit {
 Fit FitInMemory(const Subject& s) {
   Fit fit;
   fit.memory_bytes = MemoryBytes();
-  fit.state_bytes = model::SequenceBytes(s.config, s.context);
+  fit.state_bytes = model::Sequence::BytesFor(s.config, s.context, numerics::Mode::kOfficial);
   const int64_t room = fit.memory_bytes - s.sizes.bytes;
   fit.fits = fit.state_bytes <= room;
   // The longest context in [0, max] whose state is at most `room`; the state grows with the
@@ -120,7 +121,7 @@ Fit FitInMemory(const Subject& s) {
   int64_t high = s.config.max_position_embeddings;
   while (low < high) {
     const int64_t middle = low + (high - low + 1) / 2;
-    if (model::SequenceBytes(s.config, middle) <= room) {
+    if (model::Sequence::BytesFor(s.config, middle, numerics::Mode::kOfficial) <= room) {
       low = middle;
     } else {
       high = middle - 1;

@@ -78,7 +78,9 @@ bool Batcher::StartLoad(const std::shared_ptr<DiskLoad>& load) {
     load->known = {};
     return true;
   }
-  if (!MakeRoom(load->bytes)) {
+  // Nothing is evicted for a load that would not fit all the same.
+  const bool can_fit = SpokenFor() + load->bytes - options_.state_bytes_max <= source_.Evictable();
+  if (!can_fit || !MakeRoom(load->bytes)) {
     load->known = {};
     return false;
   }

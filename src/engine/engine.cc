@@ -77,7 +77,8 @@ class Engine::Impl {
   Result<void> CheckChoices(const BatchRequest& request) const;
   int64_t RetryAfterSeconds() const;
   void Run();
-  Orders NextOrders();
+  bool IsSomeoneWaiting() const;
+  Orders NextOrders(bool was_idle);
   std::unique_ptr<Job> TakeWaiting(FunctionRef<Verdict(const Job&)> judge);
   void Publish(int64_t dropped);
 
@@ -259,8 +260,9 @@ void Engine::Impl::Run() {
     is_ready_ = true;
   }
   changed_.notify_all();
-  for (;;) {
-    Orders orders = NextOrders();
+  for (bool was_idle = false;;) {
+    const int64_t steps = batcher_->counts().steps;
+    Orders orders = NextOrders(was_idle);
     const int64_t dropped = std::ssize(orders.dropped);
     for (const auto& job : orders.dropped) job->request.sink->OnDone();
     orders.dropped.clear();
@@ -272,20 +274,31 @@ void Engine::Impl::Run() {
       batcher_->Step([&](FunctionRef<Verdict(const Job&)> judge) { return TakeWaiting(judge); },
                      orders.probe);
     Publish(dropped);
+    was_idle = batcher_->counts().steps == steps && batcher_->is_idle() && IsSomeoneWaiting();
     if (orders.stop) return;
   }
 }
 
-// Sleeps while there is nothing to do.
-Engine::Impl::Orders Engine::Impl::NextOrders() {
+bool Engine::Impl::IsSomeoneWaiting() const {
+  const std::lock_guard lock(mutex_);
+  return line_.Any([](const Job&) { return true; });
+}
+
+// Sleeps while there is nothing to do. `was_idle`: the latest look at the line found nobody who
+// could start; memory that others hold comes back without a word, so it is looked at again, but not
+// at once.
+Engine::Impl::Orders Engine::Impl::NextOrders(bool was_idle) {
+  constexpr std::chrono::milliseconds kPause{5};
+  const auto has_orders = [&] {
+    return !orders_.dropped.empty() || !orders_.arrived.empty() || !orders_.cancels.empty() ||
+           orders_.cancel_all || orders_.probe || orders_.stop;
+  };
   const auto may_start = [](const Job& job) {
     return job.load == nullptr || job.load->state != DiskLoad::State::kLoading;
   };
   std::unique_lock lock(mutex_);
-  wake_.wait(lock, [&] {
-    return !batcher_->is_idle() || line_.Any(may_start) || !orders_.dropped.empty() ||
-           !orders_.cancels.empty() || orders_.cancel_all || orders_.probe || orders_.stop;
-  });
+  if (was_idle && line_.Any(may_start)) wake_.wait_for(lock, kPause, has_orders);
+  wake_.wait(lock, [&] { return !batcher_->is_idle() || line_.Any(may_start) || has_orders(); });
   Orders orders = std::exchange(orders_, {});
   if (orders.cancel_all) {
     for (std::unique_ptr<Job>& job : line_.RemoveAll()) orders.dropped.push_back(std::move(job));

@@ -161,6 +161,8 @@ void AnswerConstraint::Accept(TokenId token) {
     return;
   }
   if (s.phase == State::Phase::kFree) return;
+  // The mask may have filled the machine; a step into a full one would end the constraint.
+  if (s.machine->Trim(s.at)) s.masks.clear();
   const std::string_view bytes = s.vocabulary.Bytes(token);
   if (s.vocabulary.mark == token) {
     s.at = s.machine->Step(s.at, kMark);

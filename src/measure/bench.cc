@@ -8,6 +8,7 @@
 
 #include "base/topology.h"
 #include "measure/runner.h"
+#include "model/sequence.h"
 #include "model/sizes.h"
 
 namespace fathom::measure {
@@ -37,8 +38,9 @@ Result<void> CheckOptions(const BenchOptions& options, const model::Config& conf
 
 // Sequences beside a model that is mapped and wants to stay in memory.
 bool Fits(const model::Config& config, int64_t context, int64_t batch) {
-  const double bytes =
-      static_cast<double>(model::SequenceBytes(config, context + 1)) * static_cast<double>(batch);
+  const double bytes = static_cast<double>(model::Sequence::BytesFor(config, context + 1,
+                                                                     numerics::Mode::kOfficial)) *
+                       static_cast<double>(batch);
   return bytes < 0.6 * static_cast<double>(MemoryBytes());
 }
 
@@ -51,8 +53,9 @@ void MeasureAll(Runner& runner, const BenchOptions& options, const model::Config
         report.notes.push_back(
             fmt::format("context {}, batch {}: left out, the sequences take {:.1f} GB of memory",
                         context, batch,
-                        static_cast<double>(model::SequenceBytes(config, context)) * 1e-9 *
-                            static_cast<double>(batch)));
+                        static_cast<double>(
+                            model::Sequence::BytesFor(config, context, numerics::Mode::kOfficial)) *
+                            1e-9 * static_cast<double>(batch)));
         continue;
       }
       DecodePoint point = runner.Decode(context, batch);

@@ -8,7 +8,6 @@
 #include <string_view>
 #include <utility>
 
-#include "model/pages.h"
 #include "numerics/blocks.h"
 
 namespace fathom::model {
@@ -191,31 +190,6 @@ KvBytes KvBytesAt(const Config& config, int64_t context) {
 KvBytes V32KvBytesAt(int64_t context) {
   constexpr int64_t kPerToken = V32::kLayers * (V32::kKvRowBytes + V32::kIndexRowBytes);
   return {static_cast<double>(kPerToken), 0, kPerToken * context};
-}
-
-int64_t SequenceBytes(const Config& config, int64_t capacity) {
-  // Values and scores of an open block's tokens; ratio 4 pools two halves, and keeps one of the
-  // block before.
-  const auto open_blocks = [](LayerKind kind, int64_t ratio, int64_t dim) {
-    return 2 * ratio * dim * (kind == LayerKind::kCsa ? 3 : 1) * 4;
-  };
-  const auto round_up = [](int64_t value, int64_t unit) {
-    return (value + unit - 1) / unit * unit;
-  };
-  const int64_t row = KvRowBytes(config), window = config.sliding_window * row;
-  int64_t bytes = config.num_nextn_predict_layers * window, page = 0;
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    const LayerKind kind = config.kind(i);
-    const int64_t ratio = config.ratio(i);
-    bytes += window;
-    if (kind == LayerKind::kWindow) continue;
-    page += round_up(kPageTokens / ratio * row, 8);
-    bytes += open_blocks(kind, ratio, config.head_dim);
-    if (kind != LayerKind::kCsa) continue;
-    page += round_up(kPageTokens / ratio * IndexRowBytes(config), 8);
-    bytes += open_blocks(kind, ratio, config.index_head_dim);
-  }
-  return bytes + round_up(capacity, kPageTokens) / kPageTokens * round_up(page, 64);
 }
 
 Flops FlopsPerToken(const Config& config, const LinearFormats& formats, int64_t context) {

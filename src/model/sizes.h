@@ -69,10 +69,6 @@ struct KvBytes {
 KvBytes KvBytesAt(const Config& config, int64_t context);
 KvBytes V32KvBytesAt(int64_t context);
 
-// What a Sequence (sequence.h) of that capacity allocates in official mode, when all of it is
-// touched.
-int64_t SequenceBytes(const Config& config, int64_t capacity);
-
 // Floating-point operations to generate one token, a multiply-add as two, by number format. The
 // speculative head is not counted.
 struct Flops {

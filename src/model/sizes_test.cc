@@ -166,15 +166,5 @@ TEST(Sizes, UnquantisedModelsCountAsBf16) {
   EXPECT_DOUBLE_EQ(flops.Sum(), quantised.Sum());
 }
 
-TEST(Sizes, SequenceBytesAreWhatAFullSequenceHolds) {
-  for (const Config& config : {FlashPreset(), ProPreset(), NanoPreset()}) {
-    for (const int64_t capacity : {int64_t{0}, int64_t{127}, int64_t{5000}}) {
-      Sequence sequence(config, capacity, numerics::Mode::kOfficial);
-      sequence.PrepareWrite(0, capacity);
-      EXPECT_EQ(SequenceBytes(config, capacity), sequence.bytes());
-    }
-  }
-}
-
 }  // namespace
 }  // namespace fathom::model

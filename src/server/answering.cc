@@ -252,7 +252,9 @@ void Answering::EndChoice(int64_t index, std::optional<FinishReason> reason) {
   } else if (finished.reason == chat::FinishReason::kToolCalls) {
     end.reason = Reason::kToolCalls;
   } else if (finished.reason == chat::FinishReason::kLength) {
-    end.reason = reason == FinishReason::kContextFull ? Reason::kContextFull : Reason::kLength;
+    const bool is_full = reason == FinishReason::kContextFull ||
+                         (reason == FinishReason::kLength && prepared_.ends_with_context);
+    end.reason = is_full ? Reason::kContextFull : Reason::kLength;
   } else if (choice.reader.stop_string_hit()) {
     end.reason = Reason::kStopString;
     end.stop_string = choice.reader.stop_string();
@@ -337,13 +339,11 @@ void Answering::Remember(int64_t index, bool ended_by_itself) {
   }
   if (message.tool_calls.empty()) return;
   const std::vector<std::string>& ids = writer_->CallIds(index);
-  const std::string signature = writer_->Signature(index);
   const std::lock_guard lock(around_.replay.mutex);
   api::ReplayMemory& memory = around_.replay.memory;
   for (size_t i = 0; i < std::min(ids.size(), message.tool_calls.size()); ++i)
-    memory.RememberCall(ids[i], message.tool_calls[i].arguments);
-  if (!ids.empty()) memory.RememberReasoning(ids[0], message.reasoning_content);
-  if (!signature.empty()) memory.RememberReasoning(signature, message.reasoning_content);
+    memory.RememberCall(owner_, ids[i], message.tool_calls[i].arguments);
+  if (!ids.empty()) memory.RememberReasoning(owner_, ids[0], message.reasoning_content);
 }
 
 api::Usage Answering::UsageOf(const Choice& choice) const {

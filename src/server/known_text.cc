@@ -1,8 +1,9 @@
 #include "server/known_text.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
+
+#include "base/random.h"
 
 namespace fathom::server {
 namespace {
@@ -39,9 +40,7 @@ class KnownText::Summer {
 };
 
 KnownText::KnownText(int64_t bytes_max) : bytes_max_(bytes_max) {
-  std::random_device device;
-  for (uint64_t& base : bases_)
-    base = (((uint64_t{device()} << 32) | device()) % (kPrime - 1024)) + 512;
+  for (uint64_t& base : bases_) base = RandomFromSystem() % (kPrime - 1024) + 512;
 }
 
 KnownText::Mark KnownText::MarkOf(std::string_view owner, std::string_view text) const {

@@ -1,9 +1,9 @@
 #include "server/pipeline.h"
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
+#include "base/random.h"
 #include "chat/prompt_tokens.h"
 #include "chat/templates.h"
 
@@ -27,11 +27,6 @@ class TokenConstraint : public engine::Constraint {
  private:
   grammar::AnswerConstraint constraint_;
 };
-
-uint64_t RandomSeed() {
-  static thread_local std::mt19937_64 engine{std::random_device{}()};
-  return engine() >> 11;  // exact as a double
-}
 
 // The tools that may be called.
 std::vector<const api::Tool*> CallableTools(const Request& request) {
@@ -133,7 +128,8 @@ sampling::Params Pipeline::SamplingOf(const api::Generation& generation) const {
     params.repetition_penalty = static_cast<float>(*generation.repetition_penalty);
   for (const auto& [token, bias] : generation.logit_bias)
     params.logit_bias.emplace_back(token, static_cast<float>(bias));
-  params.seed = generation.seed ? static_cast<uint64_t>(*generation.seed) : RandomSeed();
+  params.seed = generation.seed ? static_cast<uint64_t>(*generation.seed)
+                                : RandomFromSystem() >> 11;  // exact as a double
   params.logprobs = generation.logprobs;
   params.logprobs_after_temperature = true;
   return params;
@@ -250,6 +246,7 @@ api::Parsed<Prepared> Pipeline::Prepare(const Request& request, const std::strin
   Prepared prepared;
   engine::BatchRequest& batch = prepared.batch;
   batch.max_tokens = std::min({wanted.value_or(room), room, facts.output_tokens_max});
+  prepared.ends_with_context = *batch.max_tokens == room && promised < room;
   batch.min_tokens = std::min(request.generation.min_tokens, *batch.max_tokens);
   if (!request.generation.ignore_eos) batch.stop_tokens = text_.stop_tokens;
   batch.key = owner;

@@ -33,6 +33,7 @@ struct PreparedPrompt {
 struct Prepared {
   chat::EncodedPrompt prompt;
   engine::BatchRequest batch;
+  bool ends_with_context = false;  // its limit of tokens is the end of the window, not a wish
   KnownText::Found known;
 };
 

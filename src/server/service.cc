@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <random>
 #include <utility>
 
 #include "base/file.h"
+#include "base/random.h"
+#include "cache/disk_store.h"
 #include "model/config.h"
 
 namespace fathom::server {
@@ -18,12 +19,9 @@ using api::Dialect;
 constexpr size_t kSmallBodyBytes = 64 << 10;
 constexpr int kWorkers = 2;
 
-uint64_t RandomBits() {
-  static thread_local std::mt19937_64 engine{std::random_device{}()};
-  return engine();
+std::string NewId() {
+  return fmt::format("{:016x}{:016x}", RandomFromSystem(), RandomFromSystem());
 }
-
-std::string NewId() { return fmt::format("{:016x}{:016x}", RandomBits(), RandomBits()); }
 
 int64_t UnixTime() {
   using std::chrono::duration_cast, std::chrono::seconds, std::chrono::system_clock;
@@ -43,11 +41,13 @@ std::string ModelName(const std::string& dir, const model::Config& config) {
   return std::string(name.substr(name.rfind('/') + 1));
 }
 
-// Changes when the same request could be answered differently: FNV-1a over what decides.
-std::string Fingerprint(std::string_view text) {
-  uint64_t hash = 14695981039346656037u;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return fmt::format("fp_{:012x}", hash >> 16);
+// Changes when the same request could be answered differently: with the weights, their numerics and
+// the prompt format.
+Result<std::string> Fingerprint(const std::string& dir, numerics::Mode mode,
+                                chat::Revision revision) {
+  FATHOM_TRY(const uint64_t model, cache::ModelFingerprint(dir));
+  const uint64_t how = (static_cast<uint64_t>(mode) << 8) + static_cast<uint64_t>(revision);
+  return fmt::format("fp_{:012x}", SplitMix64(model ^ how).Bits() >> 16);
 }
 
 Result<std::unique_ptr<Script>> LoadScript(const std::string& file) {
@@ -110,20 +110,23 @@ Result<std::unique_ptr<Service>> Service::Open(const std::string& dir,
   facts.context_tokens = engine->capacity();
   facts.output_tokens_max = options.output_tokens_max;
   facts.vocab_size = config.vocab_size;
+  FATHOM_TRY(std::string fingerprint,
+             Fingerprint(dir, engine->options().session.mode, text.revision.revision));
   std::string description = DescribeModel(dir, config, engine->options().session, text.revision);
   return std::unique_ptr<Service>(new Service(std::move(engine), std::move(text), options, pipeline,
-                                              std::move(script), std::move(description)));
+                                              std::move(script), std::move(description),
+                                              std::move(fingerprint)));
 }
 
 Service::Service(std::unique_ptr<engine::Engine> engine, ModelText text,
                  const ServiceOptions& options, const PipelineOptions& pipeline_options,
-                 std::unique_ptr<Script> script, std::string description)
+                 std::unique_ptr<Script> script, std::string description, std::string fingerprint)
     : options_(options),
       text_(std::move(text)),
       script_(std::move(script)),
       pipeline_options_(pipeline_options),
       description_(std::move(description)),
-      fingerprint_(Fingerprint(description_)),
+      fingerprint_(std::move(fingerprint)),
       replay_{{}, api::ReplayMemory(options.replay_bytes_max)},
       pipeline_(text_, pipeline_options_),
       engine_(std::move(engine)),
@@ -274,7 +277,7 @@ api::Parsed<api::Request> Service::Parse(const Incoming& incoming) {
   };
   FATHOM_TRY(api::Request request, parse());
   const std::lock_guard lock(replay_.mutex);
-  replay_.memory.Restore(request.conversation);
+  replay_.memory.Restore(OwnerOf(incoming, request.isolation_key), request.conversation);
   return request;
 }
 
@@ -305,7 +308,7 @@ api::Parsed<void> Service::Generate(Incoming& incoming, api::Request request) {
   FATHOM_TRY(Prepared prepared, pipeline_.Prepare(request, owner));
   const api::Identity identity = {.id = incoming.id,
                                   .created_s = UnixTime(),
-                                  .salt = RandomBits(),
+                                  .salt = RandomFromSystem(),
                                   .fingerprint = fingerprint_,
                                   .now_s = UnixTime};
   UsageRecord record;

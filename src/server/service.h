@@ -30,9 +30,7 @@ struct ServiceOptions {
   int64_t output_tokens_max = 393216;
   int64_t replay_bytes_max = int64_t{256} << 20;
   int64_t body_bytes_max = int64_t{64} << 20;  // only for the message of a 413
-  std::string cache_dir;                       // the cache's disk tier; empty: none
-  int64_t cache_dir_bytes = int64_t{64} << 30;
-  UsageSink* usage = nullptr;  // outlives the service
+  UsageSink* usage = nullptr;                  // outlives the service
   double keep_alive_s = 10;
   double first_keep_alive_s = 15;
   double queue_timeout_s = 600;
@@ -66,7 +64,7 @@ class Service {
   struct Incoming;
   Service(std::unique_ptr<engine::Engine> engine, ModelText text, const ServiceOptions& options,
           const PipelineOptions& pipeline_options, std::unique_ptr<Script> script,
-          std::string description);
+          std::string description, std::string fingerprint);
 
   static std::string OwnerOf(const Incoming& incoming, const std::string& isolation_key);
   api::Parsed<void> CheckKey(const HttpRequest& request, std::string& key) const;

@@ -109,8 +109,8 @@ std::string FormatFor(Dialect dialect, const std::string& schema) {
 TEST(Constraint, JsonSchema) {
   TestServer server;
   for (const SchemaCase& each : Schemas()) {
-    int whole = 0;
     for (const Dialect dialect : kConversing) {
+      int whole = 0;
       for (int seed = 0; seed < kSeeds; ++seed) {
         // Only Chat has a seed; the others try their luck.
         std::string more = FormatFor(dialect, each.schema);
@@ -123,8 +123,8 @@ TEST(Constraint, JsonSchema) {
         const auto json = ParseJson(answer.content);
         EXPECT_TRUE(json.ok() && each.is_valid(json.value())) << each.schema << answer.content;
       }
+      EXPECT_GT(whole, 0) << each.schema;
     }
-    EXPECT_GE(whole, kSeeds) << each.schema;
   }
 }
 

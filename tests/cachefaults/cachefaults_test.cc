@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ DiskOptions KilledStore(const std::string& dir) {
 // being killed.
 [[noreturn]] void WriteForever(const DiskOptions& options, unsigned first,
                                std::atomic<unsigned>& flushed) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // the test may fail and leave
   const auto pool = model::PagePool::Make(options.page_bytes);
   const auto store = DiskStore::Open(options);
   if (!store.ok() || !store.value()->stats().is_writable) ::_exit(3);
@@ -164,14 +166,17 @@ TEST_F(KillTest, ReadersOfAWriterThatIsKilledSeeSoundRecords) {
   *flushed_ = 0;
   const pid_t child = ::fork();
   if (child == 0) WriteForever(options, 1, *flushed_);
-  while (*flushed_ < 8) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  {
-    const auto reader = DiskStore::Open(options);
-    ASSERT_TRUE(reader.ok());
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (*flushed_ < 8 && std::chrono::steady_clock::now() < patience)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  EXPECT_GE(*flushed_, 8u);
+  if (const auto reader = DiskStore::Open(options); reader.ok()) {
     EXPECT_FALSE(reader.value()->stats().is_writable);
     unsigned whole = 0;
     FindAll(*reader.value(), options, 1, whole);
     EXPECT_GE(whole, 8u);
+  } else {
+    ADD_FAILURE() << reader.error().message;
   }
   ::kill(child, SIGKILL);
   ASSERT_EQ(::waitpid(child, nullptr, 0), child);

@@ -158,6 +158,9 @@ TEST(Faults, BytesThatAreNoHttp) {
     client.FinishSending();
     const Reply reply = client.Read();
     EXPECT_LT(reply.status, 500) << reply.status << request;
+    if (reply.status == 0) {
+      EXPECT_TRUE(client.IsClosedByPeer()) << "neither answered nor closed: " << request;
+    }
   }
   server.SecondsUntilIdle();
   server.ExpectWell();

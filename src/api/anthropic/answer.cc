@@ -131,8 +131,6 @@ class MessagesWriter final : public AnswerWriter {
     return call_ids_;
   }
 
-  std::string Signature(int64_t) const override { return id_; }
-
  private:
   // The message object up to its usage, which the caller appends with the closing brace.
   std::string OpenMessage(std::string_view content, std::string_view stop_reason,

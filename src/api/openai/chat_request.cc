@@ -213,6 +213,10 @@ Parsed<std::vector<std::pair<std::string, double>>> ReadLogitBias(const Field& f
   std::vector<std::pair<std::string, double>> biases;
   FATHOM_TRY_VOID(field.OptObject());
   if (!field.has_value()) return biases;
+  // OpenAI takes 300; looking each up walks the object.
+  constexpr size_t kBiasesMax = 1024;
+  if (field.json().object().size() > kBiasesMax)
+    return BadRequest(fmt::format("Invalid logit_bias: at most {} tokens", kBiasesMax));
   for (const auto& [token, bias] : field.json().object()) {
     FATHOM_TRY(const double value, field[token].Number());
     biases.emplace_back(token, value);

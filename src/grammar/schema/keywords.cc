@@ -269,6 +269,10 @@ Result<void> Reader::UniqueItems(std::string_view keyword, const Json& value) {
 
 Result<void> Reader::Properties(std::string_view keyword, const Json& value) {
   if (!value.is_object()) return Wrong(keyword, "an object", value);
+  // Properties of several schemas are joined name by name, which takes the square of their number.
+  constexpr size_t kPropertiesMax = 5000;
+  if (value.object().size() > kPropertiesMax)
+    return Error{"'properties': more than 5000 cannot be enforced"};
   shape_.mentioned |= kObject;
   for (const auto& [name, schema] : value.object()) {
     FATHOM_TRY(Conjunction schemas, Schema(keyword, schema));
