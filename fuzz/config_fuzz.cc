@@ -27,7 +27,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // The longest context that configurations and commands allow.
   constexpr int64_t kContext = int64_t{1} << 30;
   FATHOM_CHECK_GE(model::KvBytesAt(config, kContext).total, int64_t{0});
-  FATHOM_CHECK_GE(model::Sequence::BytesFor(config, kContext, numerics::Mode::kOfficial), int64_t{0});
+  FATHOM_CHECK_GE(model::Sequence::BytesFor(config, kContext, numerics::Mode::kOfficial),
+                  int64_t{0});
   FATHOM_CHECK(model::FlopsPerToken(config, model::FormatsOf(config), kContext).Sum() > 0);
   // The tensor list of a large model takes seconds.
   if ((config.num_hidden_layers + 16) * config.n_routed_experts > 1000) return 0;
