@@ -268,6 +268,12 @@ void ReadRatios(Reader& reader, Config& config) {
   reader.Require(std::ssize(ratios) >= layers, key, fmt::format("at least {} entries", layers),
                  std::ssize(ratios));
   if (reader.failed()) return;
+  for (int64_t i = 0; i < layers; ++i) {
+    const int64_t ratio = ratios[static_cast<size_t>(i)];
+    // Pages of the state hold whole blocks.
+    reader.Require(ratio == 0 || kCompressRatioMax % ratio == 0, fmt::format("{}[{}]", key, i),
+                   fmt::format("0 or a divisor of {}", kCompressRatioMax), ratio);
+  }
   const int64_t blocks =
       config.dspark.has_value() ? config.dspark->stages : config.num_nextn_predict_layers;
   ratios.resize(static_cast<size_t>(layers + blocks), 0);

@@ -46,7 +46,7 @@ struct DsparkConfig {
 
 // Larger ones are refused: pooling keeps a block's candidates and a row's angles on the stack. The
 // released models have 128 and 64.
-inline constexpr int64_t kCompressRatioMax = 512;
+inline constexpr int64_t kCompressRatioMax = 128;
 inline constexpr int64_t kRotaryDimsMax = 512;
 
 struct Config {

@@ -292,6 +292,16 @@ TEST(Config, RefusesRatioInMtpBlock) {
             "DSpark blocks, found 128");
 }
 
+TEST(Config, RefusesRatiosThatPagesCannotHold) {
+  Json json = AsJson(FlashPreset());
+  json.Find("compress_ratios")->array()[26] = 218;
+  EXPECT_EQ(Parse(json).error().message,
+            "config.json: \"compress_ratios[26]\": expected an integer in [0, 128], found 218");
+  json.Find("compress_ratios")->array()[26] = 100;
+  EXPECT_EQ(Parse(json).error().message,
+            "config.json: \"compress_ratios[26]\": expected 0 or a divisor of 128, found 100");
+}
+
 TEST(Config, RefusesAbsurdTotals) {
   Json json = AsJson(FlashPreset());
   json.Set("hidden_size", 1 << 20);

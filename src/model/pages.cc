@@ -49,6 +49,9 @@ struct PagePool::State {
   std::shared_ptr<PagePool> self;  // while pages are in use, which need the pool
 };
 
+// Whole blocks of every ratio that a configuration may have, which divides the largest.
+static_assert(kPageTokens % kCompressRatioMax == 0);
+
 PageLayout MakePageLayout(const Config& config, numerics::Mode mode) {
   PageLayout layout;
   const auto add = [&](std::vector<PageLayout::Part>& parts, int64_t rows,
@@ -59,7 +62,6 @@ PageLayout MakePageLayout(const Config& config, numerics::Mode mode) {
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const int64_t ratio = config.ratio(i);
     const LayerKind kind = KindOfRatio(ratio);
-    FATHOM_CHECK(ratio == 0 || kPageTokens % ratio == 0);
     add(layout.compressed, kind == LayerKind::kWindow ? 0 : kPageTokens / ratio,
         LatentLayout(config, mode));
     add(layout.index_keys, kind == LayerKind::kCsa ? kPageTokens / ratio : 0,
