@@ -80,10 +80,13 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(src/kernels/cpu/avx2_attention.cc src/kernels/cpu/avx2_dot.cc
     src/kernels/cpu/avx2_limits.cc src/kernels/cpu/avx2_rows.cc PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma")
+  set(FATHOM_AVX512
+    "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mavx512vnni;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
   set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_dot.cc
     src/kernels/cpu/avx512_index.cc src/kernels/cpu/avx512_limits.cc src/kernels/cpu/avx512_rows.cc PROPERTIES
-    COMPILE_OPTIONS
-    "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mavx512vnni;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
+    COMPILE_OPTIONS "${FATHOM_AVX512}")
+  set_source_files_properties(src/kernels/cpu/amx_dot.cc PROPERTIES
+    COMPILE_OPTIONS "${FATHOM_AVX512};-mamx-tile;-mamx-bf16")
   # g++ 12 warns about the undefined operands inside its own avx512fintrin.h (its bug 105593).
 endif()
 

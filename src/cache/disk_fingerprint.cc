@@ -86,7 +86,7 @@ Result<void> AddFile(Hasher& hasher, const std::string& path) {
 
 }  // namespace
 
-Result<uint64_t> ModelFingerprint(const std::string& model_dir) {
+Result<uint64_t> ModelFingerprint(const std::string& model_dir, kernels::Path path) {
   Hasher hasher;
   hasher.Add(int64_t{kDiskFormatVersion});
   FATHOM_TRY(const std::string config, ReadFile(model_dir + "/config.json"));
@@ -105,6 +105,7 @@ Result<uint64_t> ModelFingerprint(const std::string& model_dir) {
     hasher.Add(name);
     FATHOM_TRY_VOID(AddFile(hasher, model_dir + "/" + name));
   }
+  if (kernels::IsTiled(path)) hasher.Add("tiles");
   return hasher.Value();
 }
 

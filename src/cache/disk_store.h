@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "cache/prefix_tree.h"
+#include "kernels/context.h"
 #include "model/pages.h"
 
 namespace fathom::cache {
@@ -34,8 +35,9 @@ struct DiskOptions {
 
 // Of the config's text and of the weight files: their sizes, their headers and their content, of
 // which large files give samples. Another model, or the same one converted or trained differently,
-// has another. Errors: files that cannot be read.
-Result<uint64_t> ModelFingerprint(const std::string& model_dir);
+// has another; and so have the two families of paths, which differ in the last bits
+// (kernels/context.h). Errors: files that cannot be read.
+Result<uint64_t> ModelFingerprint(const std::string& model_dir, kernels::Path path);
 
 struct DiskStats {
   int64_t records = 0, bytes = 0;

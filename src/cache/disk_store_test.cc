@@ -406,7 +406,7 @@ TEST(ModelFingerprintTest, FollowsConfigNamesAndWeights) {
   const TempFolder folder;
   const auto write = [&](const std::string& name, const std::string& text) {
     EXPECT_TRUE(WriteFile(folder / name, text).ok());
-    const auto value = ModelFingerprint(folder.path());
+    const auto value = ModelFingerprint(folder.path(), kernels::Path::kReference);
     return value.ok() ? value.value() : 0;
   };
   EXPECT_EQ(write("config.json", "{}"), 0u) << "no weights";
@@ -419,8 +419,12 @@ TEST(ModelFingerprintTest, FollowsConfigNamesAndWeights) {
   write("notes.txt", "not a weight");
   write("config.json", "{}");
   EXPECT_EQ(write("model.safetensors", "headerAAAA"), first);
+  const auto of = [&](kernels::Path path) { return ModelFingerprint(folder.path(), path).value(); };
+  EXPECT_EQ(of(kernels::Path::kAvx512), first);
+  EXPECT_NE(of(kernels::Path::kAmx), first);
+  EXPECT_EQ(of(kernels::Path::kAmx), of(kernels::Path::kTileReference));
   std::filesystem::remove(folder / "config.json");
-  EXPECT_FALSE(ModelFingerprint(folder.path()).ok());
+  EXPECT_FALSE(ModelFingerprint(folder.path(), kernels::Path::kReference).ok());
 }
 
 }  // namespace

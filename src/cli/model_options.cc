@@ -90,9 +90,11 @@ void ModelOptions::AddPath(CLI::App& command) {
   command
       .add_option(
           "--path", path,
-          "Kernels to compute with; all give the same results, bit for bit (auto: what FATHOM_ISA "
-          "names, else the fastest)")
-      ->check(CLI::IsMember({"auto", "reference", "avx2", "avx512", "neon"}))
+          "Kernels to compute with (auto: what FATHOM_ISA names, else the fastest). All give the "
+          "same results, bit for bit, but for amx, which adds in another order and agrees with "
+          "tile-reference")
+      ->check(
+          CLI::IsMember({"auto", "reference", "avx2", "avx512", "neon", "amx", "tile-reference"}))
       ->capture_default_str();
 }
 
@@ -115,7 +117,8 @@ Result<kernels::Path> ModelOptions::ChosenPath() const {
   const std::string name = path == "auto" ? std::string(*named) : path;
   const auto chosen = kernels::ParsePath(name);
   const char* source = path == "auto" ? "FATHOM_ISA=" : "--path ";
-  if (!chosen) return Error{source + name + ": expected reference, avx2, avx512 or neon"};
+  if (!chosen)
+    return Error{source + name + ": expected reference, avx2, avx512, neon, amx or tile-reference"};
   if (!kernels::IsAvailable(*chosen)) return Error{source + name + ": this machine cannot run it"};
   return *chosen;
 }

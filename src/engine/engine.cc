@@ -340,7 +340,7 @@ Result<std::unique_ptr<Engine>> Engine::Open(const std::string& dir, const Engin
     const StateSizes sizes = SizesOf(model.config(), resolved.session.mode);
     resolved.disk.page_bytes = sizes.page;
     resolved.disk.tail_bytes = sizes.tail;
-    FATHOM_TRY(resolved.disk.fingerprint, cache::ModelFingerprint(dir));
+    FATHOM_TRY(resolved.disk.fingerprint, cache::ModelFingerprint(dir, *resolved.session.path));
     FATHOM_TRY(resolved.disk_store, cache::DiskStore::Open(resolved.disk));
   }
   return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(model), resolved)));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "kernels/cpu/amx.h"
 #include "numerics/flush.h"
 
 namespace fathom::kernels {
@@ -17,6 +18,10 @@ std::string_view Name(Path path) {
       return "avx512";
     case Path::kNeon:
       return "neon";
+    case Path::kTileReference:
+      return "tile-reference";
+    case Path::kAmx:
+      return "amx";
   }
   return "";
 }
@@ -30,6 +35,7 @@ std::optional<Path> ParsePath(std::string_view name) {
 bool IsAvailable(Path path) {
   switch (path) {
     case Path::kReference:
+    case Path::kTileReference:
       return true;
 #if defined(__x86_64__)
     case Path::kAvx2:
@@ -39,6 +45,8 @@ bool IsAvailable(Path path) {
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
              __builtin_cpu_supports("avx512bf16");
+    case Path::kAmx:
+      return IsAvailable(Path::kAvx512) && cpu::HasAmx();
 #elif defined(__aarch64__)
     case Path::kNeon:
       return true;
@@ -59,7 +67,7 @@ Path BestPath() {
     const std::optional<Path> path = ParsePath(*name);
     if (path.has_value() && IsAvailable(*path)) return *path;
   }
-  for (const Path path : {Path::kAvx512, Path::kAvx2, Path::kNeon})
+  for (const Path path : {Path::kAmx, Path::kAvx512, Path::kAvx2, Path::kNeon})
     if (IsAvailable(path)) return path;
   return Path::kReference;
 }

@@ -1,6 +1,7 @@
 // What every kernel is given besides its operands: threads, the instruction-set path, the rounding
-// mode and scratch memory. A kernel's result depends on none of them but the mode: all paths and
-// thread counts give the same bits.
+// mode and scratch memory. A kernel's result depends on none of them but the mode and, where BF16
+// matrices are multiplied, on whether the path has tiles (IsTiled): all other paths and all thread
+// counts give the same bits.
 //
 // How that is kept: each output element has one summation order (stated at each door), written once
 // in kernels/reference/ and repeated by every path; where BF16 pairs are multiplied (BF16 products,
@@ -22,14 +23,25 @@
 namespace fathom::kernels {
 
 enum class Path {
-  kReference,  // plain scalar C++, the definition of every result
-  kAvx2,       // AVX2 and FMA
-  kAvx512,     // AVX-512 F/BW/VL/DQ/VBMI, VNNI and BF16
-  kNeon,       // NEON, which every 64-bit Arm processor has
+  kReference,      // plain scalar C++, the definition of every result
+  kAvx2,           // AVX2 and FMA
+  kAvx512,         // AVX-512 F/BW/VL/DQ/VBMI, VNNI and BF16
+  kNeon,           // NEON, which every 64-bit Arm processor has
+  kTileReference,  // plain scalar C++, the definition of every result of the next one
+  kAmx,            // AMX tiles for BF16 products, AVX-512 for everything else
 };
-inline constexpr Path kAllPaths[] = {Path::kReference, Path::kAvx2, Path::kAvx512, Path::kNeon};
+inline constexpr Path kAllPaths[] = {Path::kReference, Path::kAvx2,          Path::kAvx512,
+                                     Path::kNeon,      Path::kTileReference, Path::kAmx};
 
-// "reference", "avx2", "avx512", "neon".
+// Tiles add the terms of a product in an order of their own (linear.h), so there are two families
+// of paths; within each all give the same bits.
+inline bool IsTiled(Path path) { return path == Path::kTileReference || path == Path::kAmx; }
+// The one that defines its results.
+inline Path ReferenceOf(Path path) {
+  return IsTiled(path) ? Path::kTileReference : Path::kReference;
+}
+
+// "reference", "avx2", "avx512", "neon", "tile-reference", "amx".
 std::string_view Name(Path path);
 std::optional<Path> ParsePath(std::string_view name);
 bool IsAvailable(Path path);

@@ -169,9 +169,9 @@ TEST(RoutedExperts, ManyTokensAtOnceAreEachTokenAlone) {
     for (const int64_t tokens : {1, 2, 17}) {
       const Batch batch = RandomBatch(tokens, kDims, kExperts, kActive, random);
       for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
-        TestContext plain(1, Path::kReference, mode);
-        const std::vector<float> expected = RunRouted(batch, 0, tokens, experts, plain.ctx);
         for (const Path path : testing::AvailablePaths()) {
+          TestContext plain(1, ReferenceOf(path), mode);
+          const std::vector<float> expected = RunRouted(batch, 0, tokens, experts, plain.ctx);
           for (const int threads : {1, 2}) {
             TestContext test(threads, path, mode);
             EXPECT_TRUE(

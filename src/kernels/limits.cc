@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "base/check.h"
+#include "kernels/cpu/amx.h"
 #include "kernels/cpu/limits.h"
 
 namespace fathom::kernels {
@@ -15,8 +16,14 @@ constexpr int64_t kPieceBytes = 4 << 20;
 // Bytes ahead of the loads; about the latency of memory at the rate of one core.
 constexpr int64_t kAheadBytes = 2048;
 
-const cpu::LimitLoops& LoopsOf(Path path) {
+cpu::LimitLoops LoopsOf(Path path) {
 #if defined(__x86_64__)
+  if (path == Path::kAmx) {
+    cpu::LimitLoops loops = cpu::kAvx512Loops;
+    loops.peak_bf16 = cpu::PeakBF16Amx;
+    loops.bf16_operations = cpu::kAmxPeakOperations;
+    return loops;
+  }
   if (path == Path::kAvx512) return cpu::kAvx512Loops;
   if (path == Path::kAvx2) return cpu::kAvx2Loops;
 #endif
@@ -47,7 +54,7 @@ uint64_t ReadMemory(std::span<const std::byte> memory, ReadLoop loop, const Cont
 }
 
 int64_t RunPeak(Peak peak, int64_t rounds, const Context& ctx) {
-  const cpu::LimitLoops& loops = LoopsOf(ctx.path);
+  const cpu::LimitLoops loops = LoopsOf(ctx.path);
   const bool is_bf16 = peak == Peak::kBF16;
   const int64_t threads = ctx.pool.threads();
   std::atomic<float> result = 0;

@@ -27,7 +27,8 @@ uint64_t ReadMemory(std::span<const std::byte> memory, ReadLoop loop, const Cont
 
 // Arithmetic on registers alone.
 enum class Peak {
-  kBF16,  // vdpbf16ps; float32 operations where the path has no BF16 instruction
+  kBF16,  // products of tiles or vdpbf16ps; float32 operations where the path has no BF16
+          // instruction
   kF32,   // fused multiply-adds; multiplication and addition where the path has none
 };
 

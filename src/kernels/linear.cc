@@ -59,6 +59,9 @@ constexpr int64_t kChunkBytes = 64 << 10;
 // chunk waits less often for its first weights.
 constexpr int64_t kPanelRows = 64;
 constexpr int64_t kPanelsPerChunk = 4;
+// The same for tiles.
+constexpr int64_t kTileRows = 16;
+constexpr int64_t kTilesPerChunk = 32;
 
 }  // namespace
 
@@ -75,6 +78,12 @@ int64_t PackedWidth(Format format, int64_t cols) {
 
 int64_t RowsPerChunk(const QuantView& w, int64_t inputs, const Context& ctx) {
   const int64_t rows = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, w.row_bytes()));
+  if (ctx.path == Path::kAmx) {
+    // Whole tiles of rows; for several inputs as many as make interleaving them cheap.
+    if (inputs == 1) return (rows + kTileRows - 1) / kTileRows * kTileRows;
+    const int64_t tiles = w.rows / (4 * kTileRows * ctx.pool.threads());
+    return kTileRows * std::clamp<int64_t>(tiles, 4, kTilesPerChunk);
+  }
   if (inputs < kManyInputs) return rows;
   const int64_t panels = w.rows / (4 * kPanelRows * ctx.pool.threads());
   return std::max(rows, kPanelRows * std::clamp<int64_t>(panels, 1, kPanelsPerChunk));

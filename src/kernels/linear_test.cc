@@ -49,13 +49,13 @@ TEST(Linear, ManyRowsAtOnceAreEachRowAlone) {
     for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{36, 1184}, {257, 96}, {1, 128}}) {
       const testing::Weights w =
           testing::RandomWeights(format, rows, cols, Values::kOrdinary, random);
-      for (const int64_t count : {2, 9, 20}) {
+      for (const int64_t count : {2, 9, 20, 35}) {
         const Input x = RandomInput(count, cols, random);
         for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
-          TestContext plain(1, Path::kReference, mode);
-          const std::vector<float> expected =
-              Multiply(x.view, w.view, activation, Output::kBF16, plain.ctx);
           for (const Path path : testing::AvailablePaths()) {
+            TestContext plain(1, ReferenceOf(path), mode);
+            const std::vector<float> expected =
+                Multiply(x.view, w.view, activation, Output::kBF16, plain.ctx);
             for (const int threads : {1, 2}) {
               TestContext test(threads, path, mode);
               EXPECT_TRUE(

@@ -9,10 +9,11 @@ const PathOps& OpsOf(Path path) {
 #if defined(__x86_64__)
   if (path == Path::kAvx2) return kAvx2Ops;
   if (path == Path::kAvx512) return kAvx512Ops;
+  if (path == Path::kAmx) return kAmxOps;
 #elif defined(__aarch64__)
   if (path == Path::kNeon) return kNeonOps;
 #endif
-  return kReferenceOps;
+  return path == Path::kTileReference ? kTileReferenceOps : kReferenceOps;
 }
 
 namespace {

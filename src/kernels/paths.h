@@ -97,9 +97,11 @@ int64_t IndexScratchFloats(int64_t heads, int64_t dim);
 
 // The tables, one file per instruction set.
 extern const PathOps kReferenceOps;
+extern const PathOps kTileReferenceOps;
 #if defined(__x86_64__)
 extern const PathOps kAvx2Ops;
 extern const PathOps kAvx512Ops;
+extern const PathOps kAmxOps;
 #elif defined(__aarch64__)
 extern const PathOps kNeonOps;
 #endif

@@ -98,7 +98,7 @@ TEST_P(DecodeTest, AWarmStepAllocatesNothing) {
 std::vector<kernels::Path> VectorPaths() {
   std::vector<kernels::Path> paths;
   for (const auto path : kernels::kAllPaths)
-    if (path != kernels::Path::kReference && kernels::IsAvailable(path)) paths.push_back(path);
+    if (path != kernels::ReferenceOf(path) && kernels::IsAvailable(path)) paths.push_back(path);
   return paths;
 }
 

@@ -3,6 +3,7 @@
 // recorded data.
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <ostream>
 #include <string>
 #include <tuple>
@@ -23,17 +24,18 @@ constexpr bool kIsSlowBuild = false;
 
 struct Way {
   const char* name;
-  bool is_reference;
+  std::optional<kernels::Path> path;  // else the best one
   int threads;
   int64_t chunk;
 };
 void PrintTo(const Way& way, std::ostream* out) { *out << way.name; }
-constexpr Way kReferencePath = {"Reference", true, 2, 512};
-constexpr Way kFastOne = {"FastOneThread", false, 1, 512};
-constexpr Way kFastTwo = {"FastTwoThreads", false, 2, 100};
+constexpr Way kReferencePath = {"Reference", kernels::Path::kReference, 2, 512};
+constexpr Way kTileReferencePath = {"TileReference", kernels::Path::kTileReference, 2, 512};
+constexpr Way kFastOne = {"FastOneThread", {}, 1, 512};
+constexpr Way kFastTwo = {"FastTwoThreads", {}, 2, 100};
 
 verify::Options OptionsOf(const Way& way) {
-  return {.path = way.is_reference ? kernels::Path::kReference : kernels::BestPath(),
+  return {.path = way.path.value_or(kernels::BestPath()),
           .threads = way.threads,
           .chunk = way.chunk,
           .only = ""};
@@ -50,7 +52,7 @@ class GoldenModel : public testing::TestWithParam<std::tuple<const char*, Way>> 
 
 TEST_P(GoldenModel, EveryCasePasses) {
   const auto& [name, way] = GetParam();
-  if (kIsSlowBuild && (way.is_reference || way.threads == 1))
+  if (kIsSlowBuild && (way.path.has_value() || way.threads == 1))
     GTEST_SKIP() << "under a sanitizer one way to run must do: ten times slower";
   const std::string dir = kGolden + "/" + name;
   const auto loaded = model::LoadedModel::Load(dir);
@@ -69,16 +71,16 @@ TEST_P(GoldenModel, EveryCasePasses) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, GoldenModel,
-                         testing::Combine(testing::Values("bf16-tiny", "fp8-fp4-tiny",
-                                                          "longctx-tiny", "flash-shape"),
-                                          testing::Values(kReferencePath, kFastOne, kFastTwo)),
-                         [](const auto& test) {
-                           std::string name = std::get<0>(test.param);
-                           for (char& c : name)
-                             if (c == '-') c = '_';
-                           return name + "_" + std::get<1>(test.param).name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Models, GoldenModel,
+    testing::Combine(testing::Values("bf16-tiny", "fp8-fp4-tiny", "longctx-tiny", "flash-shape"),
+                     testing::Values(kReferencePath, kTileReferencePath, kFastOne, kFastTwo)),
+    [](const auto& test) {
+      std::string name = std::get<0>(test.param);
+      for (char& c : name)
+        if (c == '-') c = '_';
+      return name + "_" + std::get<1>(test.param).name;
+    });
 
 class GoldenOps : public testing::TestWithParam<Way> {};
 
@@ -88,7 +90,8 @@ TEST_P(GoldenOps, EveryTablePasses) {
   ExpectAllPass(report, 31);
 }
 
-INSTANTIATE_TEST_SUITE_P(Ops, GoldenOps, testing::Values(kReferencePath, kFastOne, kFastTwo),
+INSTANTIATE_TEST_SUITE_P(Ops, GoldenOps,
+                         testing::Values(kReferencePath, kTileReferencePath, kFastOne, kFastTwo),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace

@@ -131,9 +131,12 @@ TEST(NanoTest, ChunksThreadsAndPathsChangeNoBit) {
   const auto conversations = ReadConversations(BundledModel());
   const Conversation& longest = Longest(conversations);
   ASSERT_GT(longest.prompt_ids.size(), 132u);  // where the sparse selection begins to leave out
-  const auto expected =
-      LogitsAlong(longest, {.threads = 1, .chunk_tokens = 1000, .path = Path::kReference});
+  const auto one_by_one = [&](Path path) {
+    return LogitsAlong(longest, {.threads = 1, .chunk_tokens = 1000, .path = path});
+  };
+  const auto lanes = one_by_one(Path::kReference), tiles = one_by_one(Path::kTileReference);
   for (const Path path : AvailablePaths()) {
+    const auto& expected = kernels::IsTiled(path) ? tiles : lanes;
     for (const auto& [chunk, threads] : kChunksAndThreads) {
       EXPECT_TRUE(
           SameBits(LogitsAlong(longest, {.threads = threads, .chunk_tokens = chunk, .path = path}),

@@ -120,6 +120,9 @@ class StretchReader {
     if constexpr (kFormat == Format::kFp4) words_ = TransposeFp4(stretch.codes);
   }
 
+  // FP4: the words of step 4 four and the three after it.
+  [[gnu::always_inline]] __m512i Words(int64_t four) const { return words_.q[four]; }
+
   int64_t fours() const { return kFormat == Format::kFp4 ? 4 : stretch_.blocks; }
 
   // w[i] <- step 4 four + i.
@@ -154,4 +157,49 @@ template <Format kFormat>
   return _mm512_setzero_ps();
 }
 
+namespace {
+
+constexpr inline int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// To a cache: locality 3 is the first-level one, 2 the second.
+template <int kLocality>
+[[gnu::always_inline]] inline void Prefetch(const std::byte* p, int64_t bytes) {
+#pragma GCC unroll 16
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(p + line, 0, kLocality);
+}
+
+// Where the stretches of a row stand. The last one, when it is not whole, is copied and padded with
+// zeros, so that nothing past the row is read.
+template <Format kFormat>
+class RowReader {
+ public:
+  RowReader(const tensor::QuantView& w, int64_t o) : row_(RowOf<kFormat>(w, o)), cols_(w.cols) {}
+
+  const std::byte* codes(int64_t stretch) const {
+    return row_.codes + CodeBytes<kFormat>(stretch * kStretch);
+  }
+  // One of the first cols / 512.
+  [[gnu::always_inline]] StretchView Whole(int64_t stretch) const {
+    return {codes(stretch), ScaleOf(stretch), 4, 16};
+  }
+  // The one after them; `copy` holds CodeBytes(kStretch).
+  StretchView Last(int64_t stretch, std::byte* copy) const {
+    const int64_t inputs = cols_ - stretch * kStretch;
+    const int64_t blocks = (inputs + kBlock - 1) / kBlock;
+    std::memset(copy, 0, static_cast<size_t>(CodeBytes<kFormat>(kStretch)));
+    std::memcpy(copy, codes(stretch), static_cast<size_t>(CodeBytes<kFormat>(inputs)));
+    return {copy, ScaleOf(stretch), blocks, (inputs + tensor::kFp4Block - 1) / tensor::kFp4Block};
+  }
+
+ private:
+  const uint8_t* ScaleOf(int64_t stretch) const {
+    if constexpr (ScaleBlock<kFormat>() == 0) return nullptr;
+    return row_.scale + stretch * (kStretch / ScaleBlock<kFormat>());
+  }
+
+  WeightRow row_;
+  int64_t cols_;
+};
+
+}  // namespace
 }  // namespace fathom::kernels::cpu
