@@ -3,6 +3,7 @@
 #include "grammar/constraint.h"
 
 #include <algorithm>
+#include <array>
 #include <unordered_map>
 #include <utility>
 
@@ -67,7 +68,7 @@ void AnswerConstraint::State::BeginAnswer() {
 }
 
 TokenMask AnswerConstraint::State::FindMask() {
-  const StateId state = machine->WithoutFarLimits(at, vocabulary.characters_max);
+  StateId state = machine->WithoutFarLimits(at, vocabulary.characters_max);
   const auto known = masks.find(state);
   if (known != masks.end()) return known->second;
   TokenMask mask(vocabulary.words);
@@ -79,7 +80,10 @@ TokenMask AnswerConstraint::State::FindMask() {
     mask = of_kind.up_to[length];
     if (plain.is_exact || length + 1 == of_kind.up_to.size()) walked = &of_kind.others;
   }
-  walked->AddReadable(*machine, state, mask);
+  std::array<StateId, 2> kept = {at, state};
+  if (walked->AddReadable(*machine, kept, mask)) masks.clear();
+  at = kept[0];
+  state = kept[1];
   if (vocabulary.mark && machine->Step(state, kMark) != kDead) SetBit(mask, *vocabulary.mark);
   if (masks.size() >= kMasksKept) masks.clear();
   masks.emplace(state, mask);
@@ -161,7 +165,7 @@ void AnswerConstraint::Accept(TokenId token) {
     return;
   }
   if (s.phase == State::Phase::kFree) return;
-  // The mask may have filled the machine; a step into a full one would end the constraint.
+  // The mask may have filled the machine.
   if (s.machine->Trim(s.at)) s.masks.clear();
   const std::string_view bytes = s.vocabulary.Bytes(token);
   if (s.vocabulary.mark == token) {

@@ -1,6 +1,7 @@
 // Which documents a compiled schema takes, keyword by keyword, and what it refuses to compile.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 
@@ -281,6 +282,41 @@ TEST(SchemaTest, ErrorsNameKeywordAndPlace) {
   EXPECT_EQ(ErrorOf("3"), "#: expected a schema, found number");
   EXPECT_NE(ErrorOf(R"({"type":"string","pattern":"(a|b)*a(a|b){30}"})").find("too complex"),
             std::string::npos);
+}
+
+// What takes the square of the schema's size would take minutes here.
+TEST(SchemaTest, LargeSchemasAreReadOrRefusedSoon) {
+  const auto start = std::chrono::steady_clock::now();
+  const auto error = [](const Json& schema) {
+    const auto grammar = CompileSchema(schema);
+    return grammar.ok() ? "" : grammar.error().message;
+  };
+  // Two lists met with each other.
+  Json::Array numbers;
+  for (int i = 0; i < 200'000; ++i) numbers.emplace_back(i);
+  const Json listed(Json::Object{{"enum", Json(std::move(numbers))}});
+  EXPECT_EQ(error(Json(Json::Object{{"allOf", Json(Json::Array{listed, listed})}})),
+            "#: the schema is too large to enforce");
+  // One place with many ways on.
+  const Json empty(Json::Object{{"enum", Json(Json::Array(150'000, Json(Json::Array{})))}});
+  EXPECT_EQ(error(empty), "");
+  // Many references into many definitions, by anchor and by pointer.
+  Json::Object definitions;
+  Json::Object properties;
+  for (int i = 0; i < 100'000; ++i) {
+    const std::string name = "d" + std::to_string(i);
+    definitions.emplace_back(name, Json(Json::Object{{"$anchor", Json(name)}, {"type", "null"}}));
+    if (i % 25 != 24) continue;
+    const std::string reference = (i % 50 == 24 ? "#" : "#/$defs/") + name;
+    properties.emplace_back(name, Json(Json::Object{{"$ref", Json(reference)}}));
+  }
+  EXPECT_EQ(error(Json(Json::Object{{"$defs", Json(std::move(definitions))},
+                                    {"properties", Json(std::move(properties))}})),
+            "");
+  // One text longer than any grammar.
+  EXPECT_EQ(error(Json(Json::Object{{"const", Json(std::string(30 << 20, 'x'))}})),
+            "#: the schema is too large to enforce");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(15));
 }
 
 TEST(SchemaTest, AnnotationsAreIgnored) {

@@ -27,7 +27,7 @@ bool ReadsSymbols(const Edge& edge) {
 }  // namespace
 
 NodeId Builder::AddNode() {
-  nodes_.emplace_back();
+  if (!is_full()) nodes_.emplace_back();
   return static_cast<NodeId>(nodes_.size() - 1);
 }
 
@@ -37,28 +37,32 @@ NodeId Builder::AddEnd() {
   return node;
 }
 
+void Builder::AddEdge(NodeId from, const Edge& edge) {
+  if (!is_full()) nodes_[from].edges.push_back(edge);
+}
+
 void Builder::Symbols(NodeId from, uint16_t low, uint16_t high, NodeId to) {
-  nodes_[from].edges.push_back({Edge::Kind::kSymbols, low, high, to});
+  AddEdge(from, {Edge::Kind::kSymbols, low, high, to});
 }
 
 void Builder::Epsilon(NodeId from, NodeId to) {
-  nodes_[from].edges.push_back({.kind = Edge::Kind::kEpsilon, .target = to});
+  AddEdge(from, {.kind = Edge::Kind::kEpsilon, .target = to});
 }
 
 void Builder::Call(NodeId from, NodeId part, NodeId to) {
-  nodes_[from].edges.push_back({.kind = Edge::Kind::kCall, .target = to, .value = part});
+  AddEdge(from, {.kind = Edge::Kind::kCall, .target = to, .value = part});
 }
 
 void Builder::Count(NodeId from, uint32_t cap, NodeId to) {
-  nodes_[from].edges.push_back({.kind = Edge::Kind::kCount, .target = to, .value = cap});
+  AddEdge(from, {.kind = Edge::Kind::kCount, .target = to, .value = cap});
 }
 
 void Builder::IfLess(NodeId from, uint32_t value, NodeId to) {
-  nodes_[from].edges.push_back({.kind = Edge::Kind::kIfLess, .target = to, .value = value});
+  AddEdge(from, {.kind = Edge::Kind::kIfLess, .target = to, .value = value});
 }
 
 void Builder::IfAtLeast(NodeId from, uint32_t value, NodeId to) {
-  nodes_[from].edges.push_back({.kind = Edge::Kind::kIfAtLeast, .target = to, .value = value});
+  AddEdge(from, {.kind = Edge::Kind::kIfAtLeast, .target = to, .value = value});
 }
 
 NodeId Builder::Text(NodeId from, std::string_view text) {
@@ -88,7 +92,7 @@ NodeId Builder::Mark(NodeId from) {
   for (size_t i = 0; i < kMarkText.size(); ++i) {
     const NodeId next = i + 1 == kMarkText.size() ? end : AddNode();
     const auto byte = static_cast<uint8_t>(kMarkText[i]);
-    nodes_[at].edges.push_back({Edge::Kind::kSpelled, byte, byte, next});
+    AddEdge(at, {Edge::Kind::kSpelled, byte, byte, next});
     at = next;
   }
   return end;
@@ -99,31 +103,36 @@ int32_t Builder::AddLimits(CharacterLimits limits) {
   return static_cast<int32_t>(limits_.size() - 1);
 }
 
-// Heights only ever fall, from "never" on: whoever depends on a node that fell is looked at again.
+// In ascending order: through an edge a height is never less than what it depends on, so that the
+// least one not yet settled is final. Heights above kDepthMax stay "never".
 std::vector<uint32_t> Builder::Heights() const {
-  std::vector<std::vector<NodeId>> dependents(nodes_.size());
+  struct Dependent {
+    NodeId from;
+    const Edge* edge;
+  };
+  std::vector<std::vector<Dependent>> dependents(nodes_.size());
   std::vector<uint32_t> heights(nodes_.size(), kNever);
-  std::vector<NodeId> fallen;
+  std::vector<std::vector<NodeId>> reached(kDepthMax + 1);  // by height
   for (NodeId id = 0; id < nodes_.size(); ++id) {
     for (const Edge& edge : nodes_[id].edges) {
-      dependents[edge.target].push_back(id);
-      if (edge.kind == Edge::Kind::kCall) dependents[edge.value].push_back(id);
+      dependents[edge.target].push_back({id, &edge});
+      if (edge.kind == Edge::Kind::kCall) dependents[edge.value].push_back({id, &edge});
     }
     if (!nodes_[id].is_end) continue;
     heights[id] = 0;
-    fallen.push_back(id);
+    reached[0].push_back(id);
   }
-  while (!fallen.empty()) {
-    const NodeId id = fallen.back();
-    fallen.pop_back();
-    for (const NodeId dependent : dependents[id]) {
-      uint32_t height = heights[dependent];
-      for (const Edge& edge : nodes_[dependent].edges) {
-        height = std::min(height, HeightThrough(edge, heights));
+  for (uint32_t height = 0; height <= kDepthMax; ++height) {
+    while (!reached[height].empty()) {
+      const NodeId id = reached[height].back();
+      reached[height].pop_back();
+      if (heights[id] != height) continue;  // it fell further since
+      for (const auto& [from, edge] : dependents[id]) {
+        const uint32_t through = HeightThrough(*edge, heights);
+        if (through > kDepthMax || through >= heights[from]) continue;
+        heights[from] = through;
+        reached[through].push_back(from);
       }
-      if (height == heights[dependent]) continue;
-      heights[dependent] = height;
-      fallen.push_back(dependent);
     }
   }
   return heights;
@@ -147,6 +156,7 @@ void Builder::SetClasses(Grammar& grammar) const {
 }
 
 std::shared_ptr<const Grammar> Builder::Finish(NodeId start) {
+  if (is_full()) return nullptr;
   const std::vector<uint32_t> heights = Heights();
   if (heights[start] > kDepthMax) return nullptr;
   auto grammar = std::make_shared<Grammar>();

@@ -74,6 +74,10 @@ class Grammar {
   std::vector<uint16_t> class_symbol;  // one symbol of each class
 };
 
+// Nodes of one grammar; past them the schema is refused.
+inline constexpr size_t kNodesMax = 1'500'000;
+
+// Grows up to kNodesMax: then it is full, takes nothing more and is of no use.
 class Builder {
  public:
   NodeId AddNode();
@@ -91,9 +95,9 @@ class Builder {
   void SetPlain(NodeId node, Plain plain) { nodes_[node].plain = plain; }
   void SetLimits(NodeId node, int32_t limits) { nodes_[node].limits = limits; }
   int32_t AddLimits(CharacterLimits limits);
-  size_t size() const { return nodes_.size(); }
+  bool is_full() const { return nodes_.size() > kNodesMax; }
 
-  // Leaves out what leads nowhere. Null when nothing can be read from `start` to an end.
+  // Leaves out what leads nowhere. Null when nothing can be read from `start` to an end, or full.
   std::shared_ptr<const Grammar> Finish(NodeId start);
 
  private:
@@ -103,6 +107,7 @@ class Builder {
     Plain plain = Plain::kNone;
     int32_t limits = -1;
   };
+  void AddEdge(NodeId from, const Edge& edge);
   std::vector<uint32_t> Heights() const;
   void SetClasses(Grammar& grammar) const;
 

@@ -3,6 +3,7 @@
 #include "grammar/automaton/machine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -12,10 +13,10 @@ namespace {
 // Places one state may hold at once; what comes later in a more ambiguous state is left out, which
 // makes fewer documents, never wrong ones.
 constexpr size_t kConfigsMax = 4096;
-// States remembered before all are forgotten, and the most that one walk may add on top.
-constexpr size_t kStatesKept = 8192;
-constexpr size_t kStatesMax = 100'000;
-constexpr size_t kFramesKept = 1 << 18;
+// What is remembered before states are forgotten. A step adds a small part of it.
+constexpr size_t kBytesKept = 24 << 20;
+// Of an entry in one of the hash tables.
+constexpr size_t kEntryBytes = 40;
 
 uint64_t Mix(uint64_t hash, uint64_t value) {
   hash ^= value + 0x9e3779b97f4a7c15 + (hash << 6) + (hash >> 2);
@@ -35,7 +36,8 @@ bool IsSpecial(const Edge& edge) {
 Machine::Machine(std::shared_ptr<const Grammar> grammar, bool mark_is_spelled)
     : grammar_(std::move(grammar)),
       mark_is_spelled_(mark_is_spelled),
-      classes_(grammar_->class_symbol.size()) {
+      classes_(grammar_->class_symbol.size()),
+      bytes_max_(kBytesKept) {
   Reset();
   Begin();
   Add({grammar_->start, 0, 0});
@@ -125,6 +127,9 @@ void Machine::Follow(const Config& config) {
         }
         break;
       case Edge::Kind::kCall:
+        // Without room no frame is made either.
+        if (added_.size() >= kConfigsMax) break;
+        if (frames_[config.stack].depth + 1 + grammar_->nodes[edge.value].height > kDepthMax) break;
         Add({edge.value, 0, Push(edge.target, config.count, config.stack)});
         break;
     }
@@ -134,7 +139,9 @@ void Machine::Follow(const Config& config) {
 
 StateId Machine::Close() {
   for (size_t i = 0; i < added_.size(); ++i) Follow(Config(added_[i]));
-  return Intern(reading_, accepts_);
+  const StateId state = Intern(reading_, accepts_);
+  is_full_ = remembered_bytes() >= bytes_max_;
+  return state;
 }
 
 StateId Machine::Intern(std::vector<Config>& configs, bool accepts) {
@@ -150,7 +157,6 @@ StateId Machine::Intern(std::vector<Config>& configs, bool accepts) {
       return it->second;
     }
   }
-  if (states_.size() >= kStatesMax) return kDead;
   const auto id = static_cast<StateId>(states_.size());
   states_.push_back(
       {static_cast<uint32_t>(configs_.size()), static_cast<uint32_t>(configs.size()), accepts});
@@ -227,26 +233,48 @@ Machine::PlainText Machine::FindPlainText(StateId state) const {
   return found;
 }
 
-bool Machine::Trim(StateId& state) {
-  if (states_.size() < kStatesKept && frames_.size() < kFramesKept) return false;
-  const std::vector<Config> kept(Configs(state).begin(), Configs(state).end());
-  const bool accepts = states_[state].accepts;
-  const std::vector<Frame> old_frames = std::move(frames_);
-  Reset();
-  std::vector<Config> configs;
-  for (Config config : kept) {
-    std::vector<uint32_t> path;
-    for (uint32_t frame = config.stack; frame != 0; frame = old_frames[frame].below) {
-      path.push_back(frame);
+size_t Machine::remembered_bytes() const {
+  return frames_.size() * (sizeof(Frame) + kEntryBytes) +
+         states_.size() * (sizeof(State) + classes_ * sizeof(StateId) + kEntryBytes) +
+         configs_.size() * sizeof(Config);
+}
+
+// The stack among the new frames.
+uint32_t Machine::PushAgain(uint32_t stack, const std::vector<Frame>& old_frames,
+                            std::unordered_map<uint32_t, uint32_t>& renamed) {
+  std::vector<uint32_t> path;
+  uint32_t known = 0;
+  for (; stack != 0; stack = old_frames[stack].below) {
+    if (const auto it = renamed.find(stack); it != renamed.end()) {
+      known = it->second;
+      break;
     }
-    config.stack = 0;
-    for (; !path.empty(); path.pop_back()) {
-      const Frame& frame = old_frames[path.back()];
-      config.stack = Push(frame.node, frame.count, config.stack);
-    }
-    configs.push_back(config);
+    path.push_back(stack);
   }
-  state = Intern(configs, accepts);
+  for (; !path.empty(); path.pop_back()) {
+    const Frame& frame = old_frames[path.back()];
+    known = Push(frame.node, frame.count, known);
+    renamed.emplace(path.back(), known);
+  }
+  return known;
+}
+
+bool Machine::Forget(std::span<StateId> kept) {
+  const std::vector<Frame> old_frames = std::exchange(frames_, {});
+  const std::vector<Config> old_configs = std::exchange(configs_, {});
+  const std::vector<State> old_states = std::exchange(states_, {});
+  Reset();
+  std::unordered_map<uint32_t, uint32_t> renamed;
+  std::vector<Config> configs;
+  for (StateId& state : kept) {
+    const State& old = old_states[state];
+    configs.assign(old_configs.begin() + old.first, old_configs.begin() + old.first + old.size);
+    for (Config& config : configs) config.stack = PushAgain(config.stack, old_frames, renamed);
+    state = Intern(configs, old.accepts);
+  }
+  // What has to be kept alone could be much: then forgetting again soon would not help.
+  bytes_max_ = std::max(kBytesKept, 2 * remembered_bytes());
+  is_full_ = false;
   return true;
 }
 

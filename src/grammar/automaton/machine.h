@@ -1,7 +1,7 @@
 // Runs a grammar: a state is the set of all places the text read so far may have led to, each with
 // its stack of calls. States are found when they are first reached and remembered with their
 // transitions, so that reading on is a table look-up where the text has been in that state before.
-// Belongs to one thread. Memory is bounded: Trim forgets all states but one.
+// Belongs to one thread. Memory is bounded: Trim forgets all states but those it is told.
 #pragma once
 
 #include <cstdint>
@@ -58,8 +58,12 @@ class Machine {
   };
   PlainText FindPlainText(StateId state) const;
 
-  // Forgets states when there are too many; returns the new name of `state`. True when it did.
-  bool Trim(StateId& state);
+  // Forgets all states but these when what is remembered is too much; gives these their new names.
+  // True when it did.
+  bool Trim(std::span<StateId> kept) { return is_full_ && Forget(kept); }
+  bool Trim(StateId& kept) { return Trim(std::span(&kept, 1)); }
+  // Of states, their places and stacks.
+  size_t remembered_bytes() const;
   const Grammar& grammar() const { return *grammar_; }
 
  private:
@@ -90,11 +94,16 @@ class Machine {
   StateId Intern(std::vector<Config>& configs, bool accepts);
   uint32_t Push(NodeId node, uint32_t count, uint32_t below);
   void Reset();
+  bool Forget(std::span<StateId> kept);
+  uint32_t PushAgain(uint32_t stack, const std::vector<Frame>& old_frames,
+                     std::unordered_map<uint32_t, uint32_t>& renamed);
 
   std::shared_ptr<const Grammar> grammar_;  // shared with whoever compiled it
   const bool mark_is_spelled_;
   size_t classes_;
   StateId start_ = kDead;
+  size_t bytes_max_;  // remembered before states are forgotten
+  bool is_full_ = false;
 
   std::vector<Frame> frames_;
   std::unordered_multimap<uint64_t, uint32_t> frame_by_hash_;

@@ -40,21 +40,25 @@ TokenTree::TokenTree(std::vector<Token> tokens) {
   close(0);
 }
 
-void TokenTree::AddReadable(Machine& machine, StateId state, TokenMask& mask) const {
+bool TokenTree::AddReadable(Machine& machine, std::span<StateId> kept, TokenMask& mask) const {
   std::array<uint16_t, 256> classes{};
   for (size_t byte = 0; byte < classes.size(); ++byte) {
     classes[byte] = machine.grammar().symbol_class[byte];
   }
-  std::vector<StateId> states(depth_max_ + 1);
-  states[0] = state;
+  std::vector<StateId> states(kept.begin(), kept.end());
+  states.resize(kept.size() + depth_max_, kDead);
+  const size_t start = kept.size() - 1;
+  bool has_forgotten = false;
   for (size_t i = 0; i < nodes_.size();) {
     const Node& node = nodes_[i];
-    const StateId next = machine.StepClass(states[node.depth], classes[node.byte]);
+    const size_t at = start + node.depth;
+    has_forgotten |= machine.Trim(std::span(states).first(at + 1));
+    const StateId next = machine.StepClass(states[at], classes[node.byte]);
     if (next == kDead) {
       i = node.next;
       continue;
     }
-    states[node.depth + 1u] = next;
+    states[at + 1] = next;
     if (node.token >= 0) SetBit(mask, node.token);
     ++i;
   }
@@ -62,6 +66,8 @@ void TokenTree::AddReadable(Machine& machine, StateId state, TokenMask& mask) co
     const bool is_set = (mask[static_cast<size_t>(first) / 64] >> (first % 64) & 1) != 0;
     if (is_set) SetBit(mask, other);
   }
+  std::copy_n(states.begin(), kept.size(), kept.begin());
+  return has_forgotten;
 }
 
 }  // namespace fathom::grammar

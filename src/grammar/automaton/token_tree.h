@@ -25,8 +25,9 @@ class TokenTree {
   // No token is empty. The texts are only read here.
   explicit TokenTree(std::vector<Token> tokens);
 
-  // Sets the bits of the tokens that the machine can read from the state.
-  void AddReadable(Machine& machine, StateId state, TokenMask& mask) const;
+  // Sets the bits of the tokens that the machine can read from the last of the states. True when it
+  // forgot others than these meanwhile, and gave these new names.
+  bool AddReadable(Machine& machine, std::span<StateId> kept, TokenMask& mask) const;
 
  private:
   struct Node {

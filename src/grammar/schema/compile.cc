@@ -16,7 +16,16 @@ namespace {
 constexpr int kIndentSpacesMax = 24;
 constexpr int kIndentTabsMax = 12;
 
+// Bytes of names that become an automaton, a state or more for each.
+constexpr size_t kNamesBytesMax = kNodesMax / 4;
+
 Error TooLarge() { return Error{"the schema is too large to enforce"}; }
+
+bool AreTooLong(const std::vector<std::string_view>& names) {
+  size_t bytes = 0;
+  for (const std::string_view name : names) bytes += name.size();
+  return bytes > kNamesBytesMax;
+}
 
 }  // namespace
 
@@ -41,7 +50,7 @@ Result<void> ValueCompiler::Run() {
       if (message.starts_with('#') || key.first.empty()) return Error{message};
       return Error{PlaceOf(reader_.root(), *key.first.front()) + ": " + message};
     }
-    if (parts_.size() > kPartsMax || builder_.size() > kNodesMax) return TooLarge();
+    if (parts_.size() > kPartsMax || builder_.is_full()) return TooLarge();
   }
   return {};
 }
@@ -52,7 +61,7 @@ Result<void> ValueCompiler::Fill(const Key& key, const Part& part) {
     shape.InferTypes();
     shape.types &= key.second;
     FATHOM_TRY_VOID(AddShape(shape, part));
-    if (builder_.size() > kNodesMax) return TooLarge();
+    if (builder_.is_full()) return TooLarge();
   }
   return {};
 }
@@ -139,6 +148,7 @@ Result<Dfa> ValueCompiler::NamesOf(const Conjunction& schemas, const Dfa& within
     for (const Json& value : values) {
       if (value.is_string()) texts.push_back(value.string());
     }
+    if (AreTooLong(texts)) return TooLarge();
     names = Intersect(within, OneOf(texts));
   } else {
     FATHOM_TRY(names, StringsOf(shape.string, within, true));
@@ -154,6 +164,7 @@ Result<NodeId> ValueCompiler::AddNames(const ObjectLimits& object, StringStyle s
   std::vector<std::string_view> declared;
   for (const Property& property : object.properties) declared.push_back(property.name);
   for (const std::string& name : object.required) declared.push_back(name);
+  if (AreTooLong(declared)) return TooLarge();
   StringLimits limits;
   if (object.by_pattern.size() > 1) {
     return Error{"'patternProperties' with more than one pattern cannot be enforced"};

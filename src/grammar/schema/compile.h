@@ -63,8 +63,7 @@ class ValueCompiler {
   NodeId space_ = 0;  // 0: not yet made; no part starts at node 0
 };
 
-// Parts and nodes of one grammar; past them the schema is refused.
+// Parts of one grammar; past them the schema is refused.
 inline constexpr size_t kPartsMax = 20'000;
-inline constexpr size_t kNodesMax = 1'500'000;
 
 }  // namespace fathom::grammar

@@ -1,5 +1,6 @@
 #include "grammar/schema/reference.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -53,32 +54,6 @@ std::string Escaped(std::string_view name) {
   return part;
 }
 
-const Json* Child(const Json& json, const std::string& name) {
-  if (!json.is_array()) return json.Find(name);
-  if (name.empty() || name.size() > 6 || name.find_first_not_of("0123456789") != name.npos) {
-    return nullptr;
-  }
-  const auto index = static_cast<size_t>(std::stoi(name));
-  return index < json.array().size() ? &json.array()[index] : nullptr;
-}
-
-const Json* FindAnchor(const Json& json, std::string_view anchor) {
-  if (const Json* name = json.Find("$anchor"); name != nullptr && name->is_string()) {
-    if (name->string() == anchor) return &json;
-  }
-  if (json.is_object()) {
-    for (const auto& [name, member] : json.object()) {
-      if (const Json* found = FindAnchor(member, anchor)) return found;
-    }
-  }
-  if (json.is_array()) {
-    for (const Json& item : json.array()) {
-      if (const Json* found = FindAnchor(item, anchor)) return found;
-    }
-  }
-  return nullptr;
-}
-
 bool FindPath(const Json& json, const Json& inside, std::string& path) {
   if (&json == &inside) return true;
   const size_t length = path.size();
@@ -103,11 +78,46 @@ bool FindPath(const Json& json, const Json& inside, std::string& path) {
 
 }  // namespace
 
-const Json* FindReference(const Json& root, std::string_view reference) {
+const Json* References::Child(const Json& json, const std::string& name) {
+  constexpr size_t kManyMembers = 16;
+  if (json.is_object() && json.object().size() > kManyMembers) {
+    auto& members = members_[&json];
+    if (members.empty()) {
+      for (const auto& [key, value] : json.object()) members.emplace(key, &value);
+    }
+    const auto it = members.find(name);
+    return it == members.end() ? nullptr : it->second;
+  }
+  if (!json.is_array()) return json.Find(name);
+  if (name.empty() || name.size() > 6 || name.find_first_not_of("0123456789") != name.npos) {
+    return nullptr;
+  }
+  const auto index = static_cast<size_t>(std::stoi(name));
+  return index < json.array().size() ? &json.array()[index] : nullptr;
+}
+
+// The first of a name counts.
+void References::AddAnchors(const Json& json) {
+  if (json.is_object()) {
+    if (const Json* name = json.Find("$anchor"); name != nullptr && name->is_string()) {
+      anchors_.emplace(name->string(), &json);
+    }
+    for (const auto& [name, member] : json.object()) AddAnchors(member);
+  }
+  if (json.is_array()) {
+    for (const Json& item : json.array()) AddAnchors(item);
+  }
+}
+
+const Json* References::Find(std::string_view reference) {
   if (!reference.starts_with('#')) return nullptr;
   reference.remove_prefix(1);
-  if (!reference.empty() && reference.front() != '/') return FindAnchor(root, reference);
-  const Json* at = &root;
+  if (!reference.empty() && reference.front() != '/') {
+    if (!std::exchange(has_anchors_, true)) AddAnchors(root_);
+    const auto it = anchors_.find(reference);
+    return it == anchors_.end() ? nullptr : it->second;
+  }
+  const Json* at = &root_;
   while (at != nullptr && !reference.empty()) {
     reference.remove_prefix(1);
     const size_t end = std::min(reference.find('/'), reference.size());

@@ -99,6 +99,12 @@ uint8_t TypeOf(const Json& value) {
   return decimal && decimal->is_integer() ? kInteger : kFraction;
 }
 
+Result<void> ShapeReader::AddWork(size_t work) {
+  work_ += static_cast<int64_t>(std::min(work, static_cast<size_t>(kWorkMax)));
+  if (work_ > kWorkMax) return Error{"the schema is too large to enforce"};
+  return {};
+}
+
 Error ShapeReader::At(const Json& schema, const std::string& what) const {
   return Error{PlaceOf(root_, schema) + ": " + what};
 }
@@ -120,7 +126,7 @@ Result<std::vector<Shape>> ShapeReader::Expand(const Conjunction& schemas) {
 }
 
 Result<std::vector<Shape>> ShapeReader::ExpandOne(const Json& schema) {
-  if (++work_ > kWorkMax) return Error{"the schema is too large to enforce"};
+  FATHOM_TRY_VOID(AddWork(1));
   if (schema.is_bool()) return schema.boolean() ? Shapes(1) : Shapes{};
   if (!schema.is_object()) {
     return At(schema, std::string("expected a schema, found ") + schema.KindName());
@@ -163,7 +169,7 @@ Result<std::vector<Shape>> ShapeReader::ExpandOne(const Json& schema) {
 
 Result<std::vector<Shape>> ShapeReader::ExpandReference(const Json& schema,
                                                         const std::string& reference) {
-  const Json* target = FindReference(root_, reference);
+  const Json* target = references_.Find(reference);
   if (target == nullptr) return At(schema, "'$ref': '" + reference + "' leads nowhere");
   return ExpandOne(*target);
 }
@@ -209,18 +215,18 @@ Result<std::vector<Shape>> ShapeReader::Both(const Shapes& a, const Shapes& b) {
 }
 
 Result<bool> ShapeReader::Meet(Shape& shape, const Shape& other) {
-  if (++work_ > kWorkMax) return Error{"the schema is too large to enforce"};
+  FATHOM_TRY_VOID(AddWork(1));
   shape.types &= other.types;
   shape.mentioned |= other.mentioned;
   if (other.values && !shape.values) {
     shape.values = other.values;
   } else if (other.values) {
+    FATHOM_TRY_VOID(AddWork(shape.values->size() * other.values->size() / 100));
     std::vector<Json> values;
     for (const Json& value : *shape.values) {
       const auto is_same = [&](const Json& known) { return AreEqual(known, value); };
       if (std::any_of(other.values->begin(), other.values->end(), is_same)) values.push_back(value);
     }
-    work_ += static_cast<int64_t>(shape.values->size() * other.values->size() / 100);
     shape.values = std::move(values);
   }
   MeetNumbers(shape.number, other.number);
@@ -237,6 +243,7 @@ Result<bool> ShapeReader::Meet(Shape& shape, const Shape& other) {
 }
 
 Result<Conjunction> ShapeReader::SchemasOf(const ObjectLimits& object, const std::string& name) {
+  FATHOM_TRY_VOID(AddWork(object.properties.size() / 1000));
   Conjunction schemas;
   bool is_known = false;
   for (const Property& property : object.properties) {
@@ -256,6 +263,7 @@ Result<Conjunction> ShapeReader::SchemasOf(const ObjectLimits& object, const std
 
 // False: no object is possible.
 Result<bool> ShapeReader::MeetObjects(ObjectLimits& object, const ObjectLimits& other) {
+  FATHOM_TRY_VOID(AddWork(object.properties.size() * other.properties.size() / 1000));
   std::vector<Property> properties;
   for (const Property& property : object.properties) {
     Property both = property;
@@ -271,7 +279,7 @@ Result<bool> ShapeReader::MeetObjects(ObjectLimits& object, const ObjectLimits& 
     AddSchemas(both.schemas, more);
     properties.push_back(std::move(both));
   }
-  work_ += static_cast<int64_t>(properties.size() / 10);
+  FATHOM_TRY_VOID(AddWork(properties.size() / 10));
   if (!object.by_pattern.empty() && !other.by_pattern.empty()) {
     return Error{"'patternProperties' cannot be enforced more than once for one object"};
   }

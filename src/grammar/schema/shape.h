@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "grammar/automaton/dfa.h"
 #include "grammar/schema/number.h"
+#include "grammar/schema/reference.h"
 
 namespace fathom::grammar {
 
@@ -84,7 +85,8 @@ struct ShapeOptions {
 // Reads one schema document.
 class ShapeReader {
  public:
-  ShapeReader(const Json& root, const ShapeOptions& options) : root_(root), options_(options) {}
+  ShapeReader(const Json& root, const ShapeOptions& options)
+      : root_(root), options_(options), references_(root_) {}
   ShapeReader(const ShapeReader&) = delete;
   ShapeReader& operator=(const ShapeReader&) = delete;
 
@@ -118,10 +120,12 @@ class ShapeReader {
   Result<Shapes> Both(const Shapes& a, const Shapes& b);
   Result<bool> Meet(Shape& shape, const Shape& other);
   Result<bool> MeetObjects(ObjectLimits& object, const ObjectLimits& other);
+  Result<void> AddWork(size_t work);
   Error At(const Json& schema, const std::string& what) const;
 
   const Json root_;
   const ShapeOptions options_;
+  References references_;          // in root_
   std::vector<const Json*> open_;  // schemas being expanded, outermost first
   // Whether alternatives are being compared: then one within them is any of them, which is more.
   bool is_comparing_ = false;

@@ -84,8 +84,7 @@ Result<bool> ShapeReader::HasObject(const Shape& shape, const Json& value) {
 }
 
 Result<bool> ShapeReader::Has(const Shape& shape, const Json& value) {
-  work_ += 1 + static_cast<int64_t>(shape.values ? shape.values->size() / 100 : 0);
-  if (work_ > kWorkMax) return Error{"the schema is too large to enforce"};
+  FATHOM_TRY_VOID(AddWork(1 + (shape.values ? shape.values->size() / 100 : 0)));
   if ((shape.types & TypeOf(value)) == 0) return false;
   if (shape.values && std::none_of(shape.values->begin(), shape.values->end(),
                                    [&](const Json& known) { return AreEqual(known, value); })) {
