@@ -101,11 +101,9 @@ bool IsUserSide(const Message& message) {
   return message.role == Role::kUser || message.role == Role::kTool;
 }
 
-// Places a reminder before the user turn that it stands in.
-void InsertReminder(std::vector<Message>& messages, Message reminder) {
-  auto place = messages.end();
-  while (place != messages.begin() && IsUserSide(*std::prev(place))) --place;
-  messages.insert(place, std::move(reminder));
+void MoveBehind(std::vector<Message>& messages, std::vector<Message>& more) {
+  std::move(more.begin(), more.end(), std::back_inserter(messages));
+  more.clear();
 }
 
 Parsed<void> OpenAnswer(std::vector<Message>& messages, Request& request) {
@@ -161,21 +159,27 @@ Parsed<void> AssembleConversation(std::vector<Turn> turns, Request& request) {
   std::vector<Message>& messages = request.conversation.messages;
   messages.clear();
   size_t i = TakeLeadingSystem(turns, messages);
+  // The user turn in progress waits, since a reminder goes before the one that it stands in.
+  std::vector<Message> user_turn;
   for (; i < turns.size(); ++i) {
     Message& message = turns[i].message;
     if (message.role == Role::kSystem || message.role == Role::kDeveloper) {
       message.role = Role::kUser;
       message.role_name = "user";
     }
+    if (IsUserSide(message)) {
+      user_turn.push_back(std::move(message));
+      continue;
+    }
+    if (message.role != Role::kLatestReminder) MoveBehind(messages, user_turn);
     if (message.role == Role::kAssistant && !messages.empty() &&
         messages.back().role == Role::kAssistant) {
       MergeAssistant(messages.back(), message);
-    } else if (message.role == Role::kLatestReminder) {
-      InsertReminder(messages, std::move(message));
     } else {
       messages.push_back(std::move(message));
     }
   }
+  MoveBehind(messages, user_turn);
   if (messages.empty()) return BadRequest("Empty input messages");
   FATHOM_TRY_VOID(OpenAnswer(messages, request));
 

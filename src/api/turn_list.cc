@@ -121,4 +121,8 @@ std::string HashedUser(std::string_view user) {
                      Hash(0x9e3779b97f4a7c15, user));
 }
 
+std::string UserKey(const std::string& user) {
+  return user.empty() || CheckUserId(user).ok() ? user : HashedUser(user);
+}
+
 }  // namespace fathom::api

@@ -44,5 +44,7 @@ Parsed<void> CheckResultsInAnyOrder(const std::vector<Turn>& turns, Profile prof
 
 // A short name of a user that may be any text, one that no plain user id can be.
 std::string HashedUser(std::string_view user);
+// Where any text may name a user: a plain user id as it is, others hashed; empty when it is.
+std::string UserKey(const std::string& user);
 
 }  // namespace fathom::api

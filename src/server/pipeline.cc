@@ -1,6 +1,8 @@
 #include "server/pipeline.h"
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include "base/random.h"
@@ -31,11 +33,10 @@ class TokenConstraint : public engine::Constraint {
 // The tools that may be called.
 std::vector<const api::Tool*> CallableTools(const Request& request) {
   std::vector<const api::Tool*> tools;
-  for (const api::Tool& tool : request.tools) {
-    const std::vector<std::string>& allowed = request.allowed_tools;
-    if (allowed.empty() || std::find(allowed.begin(), allowed.end(), tool.name) != allowed.end())
-      tools.push_back(&tool);
-  }
+  const std::unordered_set<std::string_view> allowed(request.allowed_tools.begin(),
+                                                     request.allowed_tools.end());
+  for (const api::Tool& tool : request.tools)
+    if (allowed.empty() || allowed.contains(tool.name)) tools.push_back(&tool);
   return tools;
 }
 

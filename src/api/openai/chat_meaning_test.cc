@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
 #include "api/openai/chat_request_testing.h"
 #include "api/request.h"
+#include "api/turn_list.h"
 #include "chat/encode.h"
 
 namespace fathom::api {
@@ -136,7 +138,7 @@ TEST(ChatRequest, RemainingMembers) {
       Read(With(R"("max_tokens":4,"stop":"z","user":"u x","logprobs":true,"top_logprobs":20)"))
           .generation.logprobs,
       20);
-  EXPECT_EQ(Read(With(R"("user":"u x")")).isolation_key, "u x");
+  EXPECT_EQ(Read(With(R"("user":"u x")")).isolation_key, HashedUser("u x"));
   EXPECT_TRUE(Read(With(R"("parallel_tool_calls":false)"), Profile::kStrict).parallel_tool_calls);
   EXPECT_FALSE(Read(With(R"("stream_options":{"include_usage":true})")).include_usage);
 }
@@ -210,6 +212,9 @@ TEST(ChatRequest, MessagesBecomeTurns) {
           {"role":"user","content":"v"},{"role":"latest_reminder","content":"r"},
           {"role":"user","content":"w"})",
        "<｜User｜>u" + a + "x" + eos + "<｜latest_reminder｜>r<｜User｜>v\n\nw" + a},
+      {R"({"role":"user","content":"u"},{"role":"latest_reminder","content":"r"},
+          {"role":"user","content":"v"},{"role":"latest_reminder","content":"s"})",
+       "<｜latest_reminder｜>r<｜latest_reminder｜>s<｜User｜>u\n\nv" + a},
       {R"({"role":"user","content":"u"},{"role":"assistant","content":"pre","prefix":true})",
        "<｜User｜>u" + a + "pre"},
       {R"({"role":"user","content":"u"},{"role":"assistant","content":"pre"})",
@@ -223,6 +228,22 @@ TEST(ChatRequest, MessagesBecomeTurns) {
     const Request request = Read(Messages(messages, R"("thinking":{"type":"disabled"})"));
     EXPECT_EQ(PromptOf(request), "<｜begin▁of▁sentence｜>" + expected) << messages;
   }
+}
+
+// Moving each message behind each reminder would take minutes.
+TEST(ChatRequest, ManyRemindersInOneTurnAreReadSoon) {
+  constexpr int kMany = 60'000;
+  std::string messages;
+  for (int i = 0; i < kMany; ++i) messages += R"({"role":"user","content":"u"},)";
+  for (int i = 0; i < kMany; ++i) messages += R"({"role":"latest_reminder","content":"r"},)";
+  messages.pop_back();
+  const auto start = std::chrono::steady_clock::now();
+  const Request request = Read(Messages(messages, R"("thinking":{"type":"disabled"})"));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  const auto& read = request.conversation.messages;
+  ASSERT_EQ(read.size(), 2 * kMany);
+  EXPECT_EQ(read[kMany - 1].role, chat::Role::kLatestReminder);
+  EXPECT_EQ(read[kMany].role, chat::Role::kUser);
 }
 
 TEST(ChatRequest, ReasoningAndPrefixesWhileThinking) {

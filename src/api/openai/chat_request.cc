@@ -13,6 +13,7 @@
 #include "api/fields.h"
 #include "api/openai/shared_request.h"
 #include "api/request.h"
+#include "api/turn_list.h"
 
 namespace fathom::api {
 namespace {
@@ -319,7 +320,7 @@ Parsed<void> ApplyGeneration(ChatFields& fields, const Facts& facts, Request& re
   generation.min_tokens = fields.min_tokens.value_or(0);
   generation.ignore_eos = fields.ignores_eos;
   if (fields.user_id) FATHOM_TRY_VOID(CheckUserId(*fields.user_id));
-  request.isolation_key = fields.user_id ? *fields.user_id : fields.user.value_or("");
+  request.isolation_key = fields.user_id ? *fields.user_id : UserKey(fields.user.value_or(""));
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "api/fields.h"
 #include "api/openai/shared_request.h"
 #include "api/request.h"
+#include "api/turn_list.h"
 
 namespace fathom::api {
 namespace {
@@ -104,7 +105,7 @@ Parsed<void> ApplyRanges(CompletionsFields& fields, const Facts& facts, Request&
     return BadRequest("Invalid logprobs value, the valid range of logprobs is [0, 20].");
   request.generation.logprobs = fields.logprobs;
   if (fields.user_id) FATHOM_TRY_VOID(CheckUserId(*fields.user_id));
-  request.isolation_key = fields.user_id ? *fields.user_id : fields.user.value_or("");
+  request.isolation_key = fields.user_id ? *fields.user_id : UserKey(fields.user.value_or(""));
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "api/request.h"
+#include "api/turn_list.h"
 #include "chat/encode.h"
 
 namespace fathom::api {
@@ -151,7 +152,7 @@ TEST(CompletionsRequest, RemainingMembers) {
   EXPECT_EQ(full.generation.temperature, 0.5);
   EXPECT_EQ(full.generation.top_p, 0.5);
   EXPECT_TRUE(full.stream && full.include_usage && full.echo);
-  EXPECT_EQ(full.isolation_key, "u v");
+  EXPECT_EQ(full.isolation_key, HashedUser("u v"));
   EXPECT_EQ(Read(With(R"("suffix":"","max_tokens":9000)")).generation.max_tokens, 4096);
   Facts small;
   small.output_tokens_max = 100;

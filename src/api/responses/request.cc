@@ -37,13 +37,6 @@ Parsed<bool> ReadIncludesLogprobs(const Field& include) {
   });
 }
 
-// Any text may name a user here; one that is no plain id is hashed.
-Parsed<std::string> ReadUser(const Field& user) {
-  FATHOM_TRY(const auto name, user.OptString());
-  if (!name || name->empty()) return std::string();
-  return CheckUserId(*name).ok() ? *name : HashedUser(*name);
-}
-
 Parsed<Wishes> ReadWishes(const Field& body, const Facts& facts, bool counts_only,
                           Request& request) {
   Wishes out;
@@ -66,7 +59,8 @@ Parsed<Wishes> ReadWishes(const Field& body, const Facts& facts, bool counts_onl
   FATHOM_TRY(out.choice, ReadResponsesChoice(body["tool_choice"]));
   FATHOM_TRY(const auto stream, body["stream"].OptBool());
   request.stream = stream.value_or(false) && !counts_only;
-  FATHOM_TRY(request.isolation_key, ReadUser(body["user"]));
+  FATHOM_TRY(const auto user, body["user"].OptString());
+  request.isolation_key = UserKey(user.value_or(""));
   return out;
 }
 

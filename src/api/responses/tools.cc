@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 namespace fathom::api {
@@ -116,10 +117,10 @@ Parsed<void> ApplyResponsesChoice(const ResponsesChoice& choice, Profile profile
                                   Request& request) {
   FATHOM_TRY_VOID(ApplyToolChoice(choice.wish, profile, request));
   if (!choice.allowed) return {};
+  std::unordered_set<std::string_view> known;
+  for (const Tool& tool : request.tools) known.insert(tool.name);
   for (const std::string& name : *choice.allowed) {
-    const bool is_known = std::any_of(request.tools.begin(), request.tools.end(),
-                                      [&](const Tool& tool) { return tool.name == name; });
-    if (!is_known)
+    if (!known.contains(name))
       return BadRequest(
           fmt::format("Invalid tool_choice, there is no tool with the name '{}'.", name));
   }
