@@ -130,7 +130,9 @@ class Server final : public HttpServer {
 
   int port() const override { return port_; }
   HttpStats stats() const override {
-    return {.connections = state_->connections, .exchanges = state_->exchanges};
+    return {.connections = state_->connections,
+            .exchanges = state_->exchanges,
+            .body_bytes = state_->body_bytes};
   }
   void Shutdown(double grace_s) override;
 
@@ -265,7 +267,7 @@ void Server::Welcome(const std::shared_ptr<Loop>& loop, Socket socket) {
   asio::post(loop->context.get_executor(), [loop, above, socket = std::move(socket)]() mutable {
     const auto connection = std::make_shared<Connection>(loop, std::move(socket));
     loop->connections.insert(connection);
-    if (above > 0) return connection->BeginRefusal(503, "too many connections");
+    if (above > 0) return connection->BeginRefusal(503, "Too many connections.");
     connection->Begin();
   });
 }

@@ -26,6 +26,8 @@ struct HttpRequest {
   Headers headers;     // names in lower case
   std::string body;
   std::string peer;  // for the log
+  // The body's part of all_bodies_bytes_max: to be let go of with the body.
+  std::shared_ptr<const void> body_share;
 
   // The first header of that (lower case) name; empty when absent.
   std::string_view Header(std::string_view name) const;
@@ -73,6 +75,8 @@ struct HttpOptions {
   int64_t connections_max = 16384;  // further ones are answered 503 and closed
   int64_t header_bytes_max = 64 << 10;
   int64_t body_bytes_max = int64_t{64} << 20;
+  // Of all requests being read or not yet understood; further ones are answered 503.
+  int64_t all_bodies_bytes_max = int64_t{1} << 30;
   double header_timeout_s = 30;  // from the first byte of a request to the end of its head
   double body_timeout_s = 300;   // for the whole body, and body_idle_s between its bytes
   double body_idle_s = 30;
@@ -80,13 +84,14 @@ struct HttpOptions {
   double write_timeout_s = 60;                   // without the peer taking a byte
   int64_t unsent_bytes_max = int64_t{16} << 20;  // above: the peer counts as gone
   // The body of an answer that the server makes itself: 400 for a request that is not HTTP, 408,
-  // 413, 431. Told the status and a line of text; returns JSON.
+  // 413, 431, 503. Told the status and a line of text; returns JSON.
   std::function<std::string(int status, const std::string& message)> error_body;
 };
 
 struct HttpStats {
   int64_t connections = 0;
-  int64_t exchanges = 0;  // requests being answered
+  int64_t exchanges = 0;   // requests being answered
+  int64_t body_bytes = 0;  // what counts towards all_bodies_bytes_max
 };
 
 class HttpServer {

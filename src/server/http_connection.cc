@@ -131,6 +131,7 @@ void Connection::Close() {
   tasks_.clear();
   std::string().swap(in_);
   parser_.reset();
+  body_share_.reset();
   if (was_answering) --server().exchanges;
   if (on_gone) on_gone();
   loop_->connections.erase(self);
@@ -263,6 +264,10 @@ std::string_view Connection::ConsumeRequest(std::string_view bytes) {
     Refuse(parser_->status(), parser_->message());
     return {};
   }
+  if (!CountBody()) {
+    Refuse(503, "The bodies of all requests together are too large.");
+    return {};
+  }
   if (parser_->is_done()) {
     Dispatch();
     return bytes;
@@ -273,6 +278,22 @@ std::string_view Connection::ConsumeRequest(std::string_view bytes) {
   read_deadline_ = std::min(body_deadline_, idle);
   Watch(read_deadline_);
   return bytes;
+}
+
+// False when the bodies of all requests together are too large with what was read of this one.
+bool Connection::CountBody() {
+  if (parser_->body_bytes() == 0) return true;
+  if (!body_share_) {
+    // Held by the share: a handler may keep the request for longer than the server lives.
+    const auto give_back = [state = loop_->server](const int64_t* bytes) {
+      state->body_bytes -= *bytes;
+      delete bytes;
+    };
+    body_share_ = {new int64_t{0}, give_back};
+  }
+  const int64_t fresh = parser_->body_bytes() - *body_share_;
+  *body_share_ += fresh;
+  return (server().body_bytes += fresh) <= options().all_bodies_bytes_max;
 }
 
 void Connection::OnHeadDone() {
@@ -298,6 +319,7 @@ void Connection::Dispatch() {
   }
   HttpRequest request = parser_->TakeRequest();
   request.peer = peer_;
+  request.body_share = std::move(body_share_);
   parser_.reset();
   ++server().exchanges;
   server().handler(std::move(request), std::make_shared<Answer>(shared_from_this(), number));
@@ -308,14 +330,16 @@ void Connection::Refuse(int status, const std::string& message) {
   std::string body = server().ErrorBody(status, message);
   const bool omits_body = parser_ && parser_->is_head_method();
   parser_.reset();
+  body_share_.reset();
   phase_ = Phase::kLinger;
   read_deadline_ = TimePoint::max();
   const std::lock_guard lock(mutex_);
   stage_ = Stage::kEnded;
   closes_ = true;
-  std::string answer =
-      AnswerHead(status, {{"content-type", "application/json"}},
-                 {.keep_alive = false, .content_bytes = static_cast<int64_t>(body.size())});
+  Headers headers = {{"content-type", "application/json"}};
+  if (status == 503) headers.emplace_back("retry-after", "1");
+  std::string answer = AnswerHead(
+      status, headers, {.keep_alive = false, .content_bytes = static_cast<int64_t>(body.size())});
   if (!omits_body) answer += body;
   QueueWritten(answer);
 }

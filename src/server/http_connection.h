@@ -52,6 +52,7 @@ struct ServerState {
   std::optional<asio::ssl::context> tls;
   std::atomic<int64_t> connections{0};
   std::atomic<int64_t> exchanges{0};
+  std::atomic<int64_t> body_bytes{0};  // counted towards all_bodies_bytes_max
   std::atomic<bool> stopping{false};
   // Notified when the last connection closes.
   std::mutex mutex;
@@ -121,6 +122,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void OnReadError(const ErrorCode& ec);
   void Consume(std::string_view fresh);
   std::string_view ConsumeRequest(std::string_view bytes);
+  bool CountBody();
   void OnHeadDone();
   void Dispatch();
   void Refuse(int status, const std::string& message);
@@ -156,6 +158,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool is_finishing_ = false;  // all is sent; waits for the peer to close
   std::string in_;             // read and not yet used
   std::unique_ptr<RequestParser> parser_;
+  // Its request's part of body_bytes, given back with the last reference; null before the body.
+  std::shared_ptr<int64_t> body_share_;
 
   // Time. One timer serves all deadlines: it is armed for the earliest and looks at the others when
   // it fires, so that a deadline which only moves on costs nothing.

@@ -137,8 +137,9 @@ Service::~Service() = default;
 void Service::Drain(double grace_s) { engine_->Drain(grace_s); }
 
 std::string Service::TransportError(int status, const std::string& message) const {
-  api::ApiError error =
-      status == 413 ? api::BodyTooLarge(options_.body_bytes_max) : api::BadRequest(message);
+  api::ApiError error = status == 413   ? api::BodyTooLarge(options_.body_bytes_max)
+                        : status == 503 ? api::NotReady(message)
+                                        : api::BadRequest(message);
   error.status = status;
   return api::WriteError(error, Dialect::kChat, NewId());
 }
@@ -284,6 +285,7 @@ api::Parsed<api::Request> Service::Parse(const Incoming& incoming) {
 void Service::AnswerBody(const std::shared_ptr<Incoming>& incoming) {
   auto parsed = Parse(*incoming);
   incoming->request.body = {};
+  incoming->request.body_share = nullptr;
   if (!parsed.ok()) {
     incoming->SendError(parsed.error());
     return;

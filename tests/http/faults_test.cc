@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <mutex>
 #include <thread>
 
 #include "tests/http/client.h"
@@ -126,6 +127,61 @@ TEST(HttpFaultsTest, TheRefusalOfALargeBodyIsNotLost) {
   client.Send(Post("Content-Length: 8000000\r\n"));
   EXPECT_TRUE(client.Send(std::string(8000000, 'x')));
   EXPECT_EQ(client.Read().status, 413);
+}
+
+// Each body is within its own limit. Refused is who comes last, and what was counted is given back,
+// whether a request was answered, refused, broken off or is let go of by its handler.
+TEST(HttpFaultsTest, AllBodiesTogetherAreBounded) {
+  HttpOptions options;
+  options.body_bytes_max = 1000;
+  options.all_bodies_bytes_max = 1500;
+  options.error_body = [](int, const std::string& message) { return "own shape: " + message; };
+  std::mutex mutex;
+  std::vector<HttpRequest> held;
+  const auto server = Serve(
+      [&](HttpRequest request, const ExchangePtr& exchange) {
+        exchange->Send(200, {}, std::to_string(request.body.size()));
+        const std::lock_guard lock(mutex);
+        if (request.path == "/held") held.push_back(std::move(request));
+      },
+      options);
+  const auto counts = [&](int64_t bytes) {
+    return Eventually([&] { return server->stats().body_bytes == bytes; });
+  };
+  const auto send = [&](std::string_view path, int bytes) {
+    Client client = Client::Tcp(server->port());
+    client.Send("POST " + std::string(path) +
+                " HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n" +
+                std::string(static_cast<size_t>(bytes), 'x'));
+    return client;
+  };
+  Client first = send("/", 900);
+  ASSERT_TRUE(counts(900));
+  for (const int bytes : {601, 1000}) {
+    Client above = send("/", bytes);
+    const Response refusal = above.Read();
+    EXPECT_EQ(refusal.status, 503);
+    EXPECT_THAT(refusal.body, HasSubstr("own shape: The bodies of all requests"));
+    EXPECT_EQ(refusal.Header("retry-after"), "1");
+    EXPECT_TRUE(above.IsClosed());
+  }
+  // Nobody else is hurt: what fits beside the first does, and the first is answered.
+  Client broken_off = send("/", 600);
+  ASSERT_TRUE(counts(1500));
+  broken_off.Close();
+  ASSERT_TRUE(counts(900));
+  first.Send(std::string(100, 'x'));
+  EXPECT_EQ(first.Read().body, "1000");
+  ASSERT_TRUE(counts(0));
+  EXPECT_EQ(send("/held", 1000).Read().body, "1000");
+  EXPECT_TRUE(counts(1000));
+  EXPECT_EQ(send("/", 1000).Read().status, 503);
+  {
+    const std::lock_guard lock(mutex);
+    held.clear();
+  }
+  EXPECT_TRUE(counts(0));
+  EXPECT_EQ(send("/", 1000).Read().body, "1000");
 }
 
 TEST(HttpFaultsTest, OneByteAtATimeIsCutOff) {
