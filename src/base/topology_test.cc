@@ -3,6 +3,7 @@
 #include "base/topology.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -131,7 +132,8 @@ class AvailableMemoryTest : public testing::Test {
   }
   int64_t Available() const { return AvailableMemoryBytes(dir_, dir_); }
 
-  const std::string dir_ = testing::TempDir() + "available_memory_test";
+  const std::string dir_ =
+      testing::TempDir() + "available_memory_test_" + std::to_string(::getpid());
 };
 
 TEST_F(AvailableMemoryTest, IsWhatTheSystemSays) {
