@@ -101,9 +101,12 @@ class Identity : public testing::TestWithParam<ModelCase> {
     return runner.Run(std::span<const TokenId>(tokens_).first(static_cast<size_t>(count)),
                       prompt_len < 0 ? count : prompt_len, {positions, mtp}, mode);
   }
-  Runner::Logits OneShot(Mode mode, kernels::Path path = kernels::BestPath()) {
-    Runner runner(*loaded_, path, 2, std::ssize(tokens_));
-    return Run(runner, std::ssize(tokens_), mode);
+  Runner::Logits OneShot(Mode mode) {
+    return OneShot(mode, kernels::BestPath(), std::ssize(tokens_));
+  }
+  Runner::Logits OneShot(Mode mode, kernels::Path path, int64_t count) {
+    Runner runner(*loaded_, path, 2, count);
+    return Run(runner, count, mode);
   }
 
   // The logits of all tokens, which are all of a batch. Not by way of the runner: it lays prompts
@@ -149,7 +152,10 @@ TEST_P(Identity, PathsAndThreadsAreEqual) {
     std::optional<Runner::Logits> of_family[2];
     for (const kernels::Path path : AvailablePaths()) {
       std::optional<Runner::Logits>& whole = of_family[kernels::IsTiled(path) ? 1 : 0];
-      if (!whole.has_value()) whole = OneShot(mode, FastestOfFamily(path));
+      const kernels::Path fastest = FastestOfFamily(path);
+      const bool is_plain = fastest == kernels::ReferenceOf(path);
+      if (!whole.has_value())
+        whole = OneShot(mode, fastest, is_plain ? kPrefix : std::ssize(tokens_));
       for (const int threads : {1, 2}) {
         Runner runner(*loaded_, path, threads, 50);
         const Runner::Logits own = Run(runner, kPrefix, mode, kPrefix - 4);
