@@ -14,15 +14,12 @@
 // * float32 products (pure mode, and Activation::kF32): acc[j][l] with j = 0..3, l = 0..15 adds
 //   w[k] * x[k] for k = 64 i + 16 j + l, i ascending, each product rounded; then
 //   (acc[0] + acc[1]) + (acc[2] + acc[3]) per lane, and the same fold.
-//
-// * BF16 products of paths with tiles (IsTiled in context.h): the same places, FP4 weights scaled
-// as
-//   FP8 ones are. acc, from zero, adds the steps of 32 inputs one after the other:
+// * BF16 products of paths with tiles (IsTiled in context.h): the same places; FP4 weights enter
+//   scaled, as FP8 ones do. acc, from zero, adds the steps of 32 inputs one after the other:
 //   acc += s[odd] + s[even], where s[odd] += w * x over the 16 lanes, ascending, from zero, each a
-//   fused multiply-add. This is what TDPBF16PS computes (Intel SDM, volume 2); it flushes
-//   subnormals.
+//   fused multiply-add. That is what TDPBF16PS computes (Intel SDM, volume 2).
 //
-// The first two orders keep 16 lanes along the input, so one row at a time and many rows at a time
+// The first two keep 16 lanes along the input; in each, one row at a time and many rows at a time
 // give the same bits, and scaling costs next to nothing. Ref: kernels.md rule 7; model.md 6.5-6.7.
 #pragma once
 

@@ -65,14 +65,12 @@ std::vector<kernels::Path> AvailablePaths() {
   return paths;
 }
 
-// Of those with the same results.
+// Of the available ones with the same results.
 kernels::Path FastestOfFamily(kernels::Path path) {
-  kernels::Path fastest = kernels::ReferenceOf(path);
-  for (const auto other : AvailablePaths())
-    if (kernels::IsTiled(other) == kernels::IsTiled(path) && other != kernels::ReferenceOf(path) &&
-        (fastest == kernels::ReferenceOf(path) || other == kernels::Path::kAvx512))
-      fastest = other;
-  return fastest;
+  using kernels::Path;
+  for (const auto fast : {Path::kAmx, Path::kAvx512, Path::kAvx2, Path::kNeon})
+    if (kernels::IsTiled(fast) == kernels::IsTiled(path) && kernels::IsAvailable(fast)) return fast;
+  return kernels::ReferenceOf(path);
 }
 
 // The first rows of a are all of b, to the bit.

@@ -20,20 +20,20 @@ constexpr int64_t kTileBytes = 64;              // between the rows of a tile
 constexpr int64_t kTileValues = kSide * kStep;  // BF16
 constexpr int64_t kTileSums = kSide * kSide;    // float32
 constexpr int64_t kPanelTiles = 4;              // tiles of rows decoded at a time
-constexpr int64_t kRowTiles = 32;               // of a pass: 512 rows of weights
-constexpr int64_t kInputTiles = 24;             // of a pass: 384 input rows
+constexpr int64_t kRowTiles = 32;               // of a pass: 512 rows of weights, and
+constexpr int64_t kInputTiles = 24;             // 384 input rows, as the doors hand them out
 
 // How many stretches of a row ahead the memory is asked for one.
 template <Format kFormat>
 constexpr int64_t kAhead = kFormat == Format::kFp4 ? 2 : 1;
 
-// Two stretches of one tile of rows, one being decoded while the other one is multiplied.
+// A stretch of 16 rows of weights.
 using Tile = uint16_t[kSteps][kTileValues];
 
 // Both operands of a pass and its sums, 1.2 MB for a whole one: inside of the second-level cache of
 // the processors that have tiles. Lives on the stack; small products touch little of it.
 struct Pass {
-  alignas(64) uint16_t weights[kPanelTiles][kSteps][kTileValues];
+  alignas(64) Tile weights[kPanelTiles];
   alignas(64) uint32_t inputs[kInputTiles][kSteps][kSide * kSide];  // pairs [pair, input]
   alignas(64) float sums[kRowTiles][kInputTiles][kTileSums];        // [row, input]
 };
@@ -47,8 +47,8 @@ struct TileShapes {
   uint8_t rows[16] = {};
 };
 
-// Registers 0 .. 3 hold sums, 4, 5 and 7 weights, 6 inputs and 7 also does. Inputs and sums are as
-// wide as `inputs`.
+// Registers 0 .. 3 hold sums, 4 and 5 weights, 6 inputs, 7 more of either. Sums and register 6 are
+// as wide as `inputs`.
 void SetShapes(int64_t inputs) {
   alignas(64) TileShapes shapes;
   for (int t = 0; t < 8; ++t) {
@@ -56,6 +56,8 @@ void SetShapes(int64_t inputs) {
     shapes.rows[t] = kSide;
     shapes.row_bytes[t] = static_cast<uint16_t>(is_narrow ? 4 * inputs : kTileBytes);
   }
+  // GCC takes it that the instruction reads no more than a pointer's bytes.
+  asm volatile("" ::"r"(&shapes) : "memory");
   _tile_loadconfig(&shapes);
 }
 
@@ -90,10 +92,9 @@ struct Sums {
 }
 
 // Two tiles of rows by two of inputs.
-void MultiplySquare(const Pass& pass, int64_t tile, int64_t input, int64_t steps,
-                    const Sums& sums) {
-  const uint16_t* a0 = pass.weights[tile][0];
-  const uint16_t* a1 = pass.weights[tile + 1][0];
+void MultiplySquare(const Pass& pass, int64_t input, int64_t steps, const Sums& sums) {
+  const uint16_t* a0 = pass.weights[0][0];
+  const uint16_t* a1 = pass.weights[1][0];
   const uint32_t* b0 = pass.inputs[input][0];
   const uint32_t* b1 = pass.inputs[input + 1][0];
   LoadSums(sums);
@@ -360,7 +361,7 @@ void AddPanels(const tensor::QuantView& w, int64_t o, int64_t rows, int64_t inpu
     }
     for (int64_t i = 0; i < input_tiles && input_tiles > 1; i += 2) {
       const Sums places{{sums(0, i), sums(0, i + 1), sums(1, i), sums(1, i + 1)}, b == 0};
-      MultiplySquare(pass, 0, i, steps, places);
+      MultiplySquare(pass, i, steps, places);
     }
     Barrier();
   }

@@ -40,6 +40,29 @@ void SumStretches(const float* codes, const float* scales, const uint16_t* x, in
   }
 }
 
+// The sum of one row in tile order.
+FATHOM_FMA_CLONES
+float SumTiles(const float* codes, const float* scales, const uint16_t* x, int64_t width) {
+  float acc = 0;
+  for (int64_t step = 0; step < width; step += 32) {
+    const float* scale = scales + step / kStretch * 16;
+    float even = 0, odd = 0;
+    for (int64_t l = 0, k = step; l < 16; ++l, k += 2) {
+      even = std::fma(codes[k] * scale[l], numerics::ToFloat(BF16{x[k]}), even);
+      odd = std::fma(codes[k + 1] * scale[l], numerics::ToFloat(BF16{x[k + 1]}), odd);
+    }
+    acc += even + odd;
+  }
+  return acc;
+}
+
+float SumLanes(const float* codes, const float* scales, const uint16_t* x, int64_t width) {
+  float acc[16];
+  SumStretches(codes, scales, x, width, acc);
+  return Fold16(acc);
+}
+
+template <auto kSum>
 void DotBF16(const DotTask& task, const uint16_t* const* x) {
   const int64_t width = PackedWidth(task.w.format, task.w.cols);
   const int64_t stretches = (width + kStretch - 1) / kStretch;
@@ -47,40 +70,9 @@ void DotBF16(const DotTask& task, const uint16_t* const* x) {
   std::vector<float> scales(static_cast<size_t>(stretches) * 16);
   for (int64_t o = task.row_begin; o < task.row_end; ++o) {
     reference::DecodePairs(task.w, o, codes.data(), scales.data());
-    for (int64_t i = 0; i < task.count; ++i) {
-      float acc[16];
-      SumStretches(codes.data(), scales.data(), x[i], width, acc);
-      task.y[i * task.y_stride + (o - task.row_begin)] = Fold16(acc);
-    }
-  }
-}
-
-// The sum of one row in tile order: scaled codes and inputs in pair order.
-FATHOM_FMA_CLONES
-float SumTiles(const float* codes, const uint16_t* x, int64_t width) {
-  float acc = 0;
-  for (int64_t step = 0; step < width; step += 32) {
-    float even = 0, odd = 0;
-    for (int64_t k = step; k < step + 32; k += 2) {
-      even = std::fma(codes[k], numerics::ToFloat(BF16{x[k]}), even);
-      odd = std::fma(codes[k + 1], numerics::ToFloat(BF16{x[k + 1]}), odd);
-    }
-    acc += even + odd;
-  }
-  return acc;
-}
-
-void DotTilesBF16(const DotTask& task, const uint16_t* const* x) {
-  const int64_t width = PackedWidth(task.w.format, task.w.cols);
-  const int64_t stretches = (width + kStretch - 1) / kStretch;
-  std::vector<float> codes(static_cast<size_t>(width));
-  std::vector<float> scales(static_cast<size_t>(stretches) * 16);
-  for (int64_t o = task.row_begin; o < task.row_end; ++o) {
-    reference::DecodePairs(task.w, o, codes.data(), scales.data());
-    for (int64_t k = 0; k < width; ++k)
-      codes[static_cast<size_t>(k)] *= scales[static_cast<size_t>(k / kStretch * 16 + k % 32 / 2)];
     for (int64_t i = 0; i < task.count; ++i)
-      task.y[i * task.y_stride + (o - task.row_begin)] = SumTiles(codes.data(), x[i], width);
+      task.y[i * task.y_stride + (o - task.row_begin)] =
+          kSum(codes.data(), scales.data(), x[i], width);
   }
 }
 
@@ -96,7 +88,7 @@ void DotF32(const DotTask& task, const float* const* x) {
 
 }  // namespace
 
-const PathOps kReferenceOps = {DotBF16,
+const PathOps kReferenceOps = {DotBF16<SumLanes>,
                                DotF32,
                                reference::Attend,
                                reference::IndexPack,
@@ -104,7 +96,7 @@ const PathOps kReferenceOps = {DotBF16,
                                reference::CollectAbove,
                                1};
 
-const PathOps kTileReferenceOps = {DotTilesBF16,
+const PathOps kTileReferenceOps = {DotBF16<SumTiles>,
                                    DotF32,
                                    reference::Attend,
                                    reference::IndexPack,
