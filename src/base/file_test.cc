@@ -8,17 +8,23 @@
 #include <string>
 #include <utility>
 
+#include "base/folder_testing.h"
+
 namespace fathom {
 namespace {
 
-// A file of this test's own, with these bytes.
-std::string NewFile(const std::string& bytes) {
-  const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-  std::string path = testing::TempDir() + "fathom_" + test->test_suite_name() + "_" + test->name() +
-                     std::to_string(::getpid());
-  EXPECT_TRUE(WriteFile(path, bytes).ok());
-  return path;
-}
+class MappedFileTest : public testing::Test {
+ protected:
+  // A file of these bytes.
+  std::string NewFile(const std::string& bytes) const {
+    std::string path = folder_ / "file";
+    EXPECT_TRUE(WriteFile(path, bytes).ok());
+    return path;
+  }
+
+ private:
+  const TempFolder folder_;
+};
 
 // More than one piece, no multiple of a page, and no two pages alike.
 std::string Pattern() {
@@ -32,7 +38,7 @@ std::string_view Text(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 
-TEST(MappedFile, ReadAheadMakesResident) {
+TEST_F(MappedFileTest, ReadAheadMakesResident) {
   const std::string bytes = Pattern(), path = NewFile(bytes);
   const auto file = MappedFile::Open(path);
   ASSERT_TRUE(file.ok()) << file.error().message;
@@ -45,10 +51,9 @@ TEST(MappedFile, ReadAheadMakesResident) {
   }
   EXPECT_EQ(Text(file.value()), bytes);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(file.value().bytes().data()) % (2 << 20), 0u);
-  ::unlink(path.c_str());
 }
 
-TEST(MappedFile, ACopyHasTheSameBytesAtTheSameAddress) {
+TEST_F(MappedFileTest, ACopyHasTheSameBytesAtTheSameAddress) {
   const std::string bytes = Pattern(), path = NewFile(bytes);
   for (const auto pages : {MappedFile::Pages::kPageable, MappedFile::Pages::kLocked}) {
     auto opened = MappedFile::Open(path);
@@ -71,10 +76,9 @@ TEST(MappedFile, ACopyHasTheSameBytesAtTheSameAddress) {
     EXPECT_EQ(Text(moved), bytes);
     ASSERT_TRUE(WriteFile(path, bytes).ok());
   }
-  ::unlink(path.c_str());
 }
 
-TEST(MappedFile, AFileCutShortIsAnError) {
+TEST_F(MappedFileTest, AFileCutShortIsAnError) {
   const std::string path = NewFile(std::string(10000, 'x'));
   auto file = MappedFile::Open(path);
   ASSERT_TRUE(file.ok());
@@ -83,10 +87,9 @@ TEST(MappedFile, AFileCutShortIsAnError) {
   const auto filled = file.value().Fill(0);
   ASSERT_FALSE(filled.ok());
   EXPECT_EQ(filled.error().message, path + ": expected 10000 bytes, found an end after 5000");
-  ::unlink(path.c_str());
 }
 
-TEST(MappedFile, NothingIsAFileToo) {
+TEST_F(MappedFileTest, NothingIsAFileToo) {
   const std::string path = NewFile("");
   auto file = MappedFile::Open(path);
   ASSERT_TRUE(file.ok());
@@ -94,7 +97,6 @@ TEST(MappedFile, NothingIsAFileToo) {
   EXPECT_TRUE(file.value().MakePrivate(MappedFile::Pages::kLocked).ok());
   file.value().MakeReadOnly();
   EXPECT_TRUE(file.value().bytes().empty());
-  ::unlink(path.c_str());
 }
 
 }  // namespace

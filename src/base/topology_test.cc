@@ -12,6 +12,8 @@
 #include <string>
 #include <thread>
 
+#include "base/folder_testing.h"
+
 namespace fathom {
 namespace {
 
@@ -122,18 +124,16 @@ TEST(Memory, AvailableIsPartOfAll) {
 class AvailableMemoryTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::filesystem::remove_all(dir_);
     std::filesystem::create_directories(dir_ + "/self");
     std::filesystem::create_directories(dir_ + "/a/b");
   }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
   void Write(const std::string& name, const std::string& text) {
     std::ofstream(dir_ + "/" + name) << text;
   }
   int64_t Available() const { return AvailableMemoryBytes(dir_, dir_); }
 
-  const std::string dir_ =
-      testing::TempDir() + "available_memory_test_" + std::to_string(::getpid());
+  const TempFolder folder_;
+  const std::string dir_ = folder_.path();
 };
 
 TEST_F(AvailableMemoryTest, IsWhatTheSystemSays) {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/folder_testing.h"
 #include "base/log.h"
 #include "cache/disk_format.h"
 #include "cache/disk_segment.h"

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/folder_testing.h"
 #include "base/log.h"
 #include "cache/disk_segment.h"
 #include "cache/disk_testing.h"

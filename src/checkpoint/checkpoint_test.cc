@@ -4,19 +4,12 @@
 
 #include <filesystem>
 
+#include "base/folder_testing.h"
+
 namespace fathom::checkpoint {
 namespace {
 
 using tensor::DType;
-
-std::string NewFolder() {
-  const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-  const std::string path =
-      testing::TempDir() + "fathom_" + test->test_suite_name() + "_" + test->name();
-  std::filesystem::remove_all(path);
-  std::filesystem::create_directories(path);
-  return path;
-}
 
 // One I8 tensor of one byte per name.
 void WriteShard(const std::string& path, const std::vector<std::string>& names) {
@@ -72,7 +65,8 @@ TEST(OfficialName, RenamesWholeComponentsOnly) {
 }
 
 TEST(Checkpoint, WriterMakesShardsAndIndexThatOpen) {
-  const std::string folder = NewFolder();
+  const TempFolder temp;
+  const std::string& folder = temp.path();
   const std::vector<std::vector<TensorDecl>> shards = {
       {{"embed.weight", DType::kI8, {4}}, {"none", DType::kF32, {0}}},
       {},
@@ -99,7 +93,8 @@ TEST(Checkpoint, WriterMakesShardsAndIndexThatOpen) {
 }
 
 TEST(Checkpoint, OpensOneFileByFolderOrPath) {
-  const std::string folder = NewFolder();
+  const TempFolder temp;
+  const std::string& folder = temp.path();
   auto writer = CheckpointWriter::Create(folder, {{{"norm.weight", DType::kI8, {1}}}});
   ASSERT_TRUE(writer.ok());
   const std::byte one{7};
@@ -116,7 +111,8 @@ TEST(Checkpoint, OpensOneFileByFolderOrPath) {
 }
 
 TEST(Checkpoint, RenamesGenericNamesAndRefusesClashes) {
-  const std::string folder = NewFolder();
+  const TempFolder temp;
+  const std::string& folder = temp.path();
   WriteShard(folder + "/model.safetensors", {"model.layers.0.mlp.gate.weight", "lm_head.weight"});
   const auto opened = Checkpoint::Open(folder);
   ASSERT_TRUE(opened.ok());
@@ -127,7 +123,8 @@ TEST(Checkpoint, RenamesGenericNamesAndRefusesClashes) {
 }
 
 TEST(Checkpoint, ReadsBareShardsOnlyWhenComplete) {
-  const std::string folder = NewFolder();
+  const TempFolder temp;
+  const std::string& folder = temp.path();
   ExpectRefused(folder, "found none");
   ExpectRefused(folder + "/absent", "cannot open");
   WriteShard(folder + "/model-00002-of-00002.safetensors", {"b"});
@@ -142,7 +139,8 @@ TEST(Checkpoint, ReadsBareShardsOnlyWhenComplete) {
 }
 
 TEST(Checkpoint, IndexAndShardsMustAgree) {
-  const std::string folder = NewFolder();
+  const TempFolder temp;
+  const std::string& folder = temp.path();
   WriteShard(folder + "/one.safetensors", {"a", "b"});
   WriteShard(folder + "/two.safetensors", {"c"});
   const auto weight_map = [&](const std::string& members) {
@@ -162,7 +160,8 @@ TEST(Checkpoint, IndexAndShardsMustAgree) {
 }
 
 TEST(Checkpoint, RefusesHostileIndexes) {
-  const std::string folder = NewFolder() + "/inside";
+  const TempFolder outside;
+  const std::string folder = outside / "inside";
   std::filesystem::create_directory(folder);
   WriteShard(folder + "/one.safetensors", {"a"});
   WriteShard(folder + "/../outside.safetensors", {"a"});

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/folder_testing.h"
 #include "base/topology.h"
 #include "checkpoint/checkpoint.h"
 
@@ -18,15 +19,6 @@ namespace {
 using testing::HasSubstr;
 
 const char kGolden[] = FATHOM_SOURCE_DIR "/testdata/golden/longctx-tiny";
-
-std::string NewFolder() {
-  const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-  const std::string path =
-      testing::TempDir() + "fathom_" + test->test_suite_name() + "_" + test->name();
-  std::filesystem::remove_all(path);
-  std::filesystem::create_directories(path);
-  return path;
-}
 
 TEST(Load, EveryModeGivesTheSameBytes) {
   const Checkpoint lazy = Checkpoint::Open(kGolden).value();
@@ -67,7 +59,8 @@ TEST(Load, ACopyNeedsItsMemory) {
 
 // A file larger than this machine's memory, all hole.
 TEST(Load, ACopyIsRefusedBeforeItStarts) {
-  const std::string path = NewFolder() + "/model.safetensors";
+  const TempFolder folder;
+  const std::string path = folder / "model.safetensors";
   const int64_t bytes = MemoryBytes() + (int64_t{1} << 30);
   std::string header = R"({"a":{"dtype":"I8","shape":[)" + std::to_string(bytes) +
                        R"(],"data_offsets":[0,)" + std::to_string(bytes) + "]}}";
@@ -84,7 +77,6 @@ TEST(Load, ACopyIsRefusedBeforeItStarts) {
   }
   // Mapped, it is not read either: that would take minutes.
   EXPECT_TRUE(Checkpoint::Open(path, {.mode = LoadMode::kMap}).ok());
-  std::filesystem::remove(path);
 }
 
 // In a child, which gives up what a privileged process may do beyond the limit.

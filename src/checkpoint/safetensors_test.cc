@@ -5,6 +5,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/folder_testing.h"
+
 namespace fathom::checkpoint {
 namespace {
 
@@ -27,16 +29,6 @@ std::vector<std::byte> File(std::string_view header, size_t data_bytes) {
   std::string text = Length(header.size()) + std::string(header);
   for (size_t i = 0; i < data_bytes; ++i) text += static_cast<char>(i);
   return Bytes(text);
-}
-
-// An empty folder of this test's own.
-std::string NewFolder() {
-  const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-  const std::string path =
-      testing::TempDir() + "fathom_" + test->test_suite_name() + "_" + test->name();
-  std::filesystem::remove_all(path);
-  std::filesystem::create_directories(path);
-  return path;
 }
 
 bool IsEmptyFolder(const std::string& path) {
@@ -189,7 +181,8 @@ TEST(Safetensors, EveryTruncationIsRefused) {
 }
 
 TEST(Safetensors, ErrorsNameTheFile) {
-  const std::string path = NewFolder() + "/broken.safetensors";
+  const TempFolder folder;
+  const std::string path = folder / "broken.safetensors";
   ASSERT_TRUE(WriteFile(path, "12345").ok());
   const auto broken = SafetensorsFile::Open(path);
   ASSERT_FALSE(broken.ok());
@@ -201,7 +194,8 @@ TEST(Safetensors, ErrorsNameTheFile) {
 }
 
 TEST(SafetensorsWriter, RoundTripsInPieces) {
-  const std::string folder = NewFolder();
+  const TempFolder temp;
+  const std::string& folder = temp.path();
   const std::string path = folder + "/x.safetensors";
   const std::vector<TensorDecl> decls = {{"w\"1", DType::kF8E4M3, {3, 5}},
                                          {"empty", DType::kF32, {0, 4}},
@@ -238,7 +232,8 @@ TEST(SafetensorsWriter, RoundTripsInPieces) {
 }
 
 TEST(SafetensorsWriter, LeavesNothingBehindUnlessFinished) {
-  const std::string folder = NewFolder();
+  const TempFolder temp;
+  const std::string& folder = temp.path();
   const std::string path = folder + "/x.safetensors";
   {
     auto writer = SafetensorsWriter::Create(path, {{"a", DType::kI8, {2}}});
@@ -251,7 +246,8 @@ TEST(SafetensorsWriter, LeavesNothingBehindUnlessFinished) {
 }
 
 TEST(SafetensorsWriter, ReportsTheDisk) {
-  const std::string folder = NewFolder();
+  const TempFolder temp;
+  const std::string& folder = temp.path();
   EXPECT_FALSE(SafetensorsWriter::Create(folder + "/no/x.safetensors", {}).ok());
   // A folder stands where the file should go.
   std::filesystem::create_directory(folder + "/x.safetensors");
@@ -266,7 +262,8 @@ TEST(SafetensorsWriter, ReportsTheDisk) {
 using SafetensorsWriterDeathTest = testing::Test;
 
 TEST(SafetensorsWriterDeathTest, ChecksItsCaller) {
-  const std::string path = NewFolder() + "/x.safetensors";
+  const TempFolder folder;
+  const std::string path = folder / "x.safetensors";
   auto writer = SafetensorsWriter::Create(path, {{"a", DType::kI8, {2}}});
   ASSERT_TRUE(writer.ok());
   const std::byte three[3] = {};

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/file.h"
+#include "base/folder_testing.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "cache/disk_testing.h"
@@ -54,7 +55,7 @@ class CacheCommandTest : public testing::Test {
 
   ~CacheCommandTest() override { SetLogLevel(LogLevel::kWarning); }
 
-  cache::TempFolder folder_;
+  TempFolder folder_;
 };
 
 TEST_F(CacheCommandTest, StatCountsModelsAndRecords) {

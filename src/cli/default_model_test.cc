@@ -2,10 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+
+#include "base/folder_testing.h"
 
 namespace fathom::cli {
 namespace {
@@ -14,12 +15,6 @@ namespace fs = std::filesystem;
 
 class DefaultModelTest : public testing::Test {
  protected:
-  void SetUp() override {
-    root_ = fs::path(testing::TempDir()) / ("fathom_default_model_" + std::to_string(::getpid()));
-    fs::create_directories(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   std::string MakeModel(const std::string& dir) {
     fs::create_directories(root_ / dir);
     std::ofstream(root_ / dir / "config.json") << "{}";
@@ -27,7 +22,8 @@ class DefaultModelTest : public testing::Test {
   }
   std::string Executable(const std::string& path) const { return (root_ / path).string(); }
 
-  fs::path root_;
+  const TempFolder folder_;
+  const fs::path root_ = folder_.path();
 };
 
 TEST_F(DefaultModelTest, TheEnvironmentGoesFirst) {

@@ -1,11 +1,11 @@
 // fathom inspect and fathom synth as a user calls them.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/folder_testing.h"
 #include "base/json.h"
 #include "cli/commands.h"
 #include "model/config.h"
@@ -54,13 +54,8 @@ double Number(const Json& json, const char* group, const char* key) {
 
 class SynthCommand : public testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    path_ = fs::path(testing::TempDir()) / fmt::format("fathom_cli_{}_{}", info->name(), getpid());
-    fs::remove_all(path_);
-  }
-  void TearDown() override { fs::remove_all(path_); }
-  fs::path path_;
+  const TempFolder folder_;
+  const std::string path_ = folder_ / "model";
 };
 
 // The published claims at a million tokens: 10 % of the FLOPs and 7 % of the cache for Flash, 27 %
@@ -126,9 +121,9 @@ TEST_F(SynthCommand, OptionsReachTheConfiguration) {
       "synth --preset nano --layers 3 --experts 6 --hidden 64 --vocab 300 --heads 6 --o-groups 3 "
       "--moe-intermediate 32 --context 512 --mtp off --experts-format bf16 --dense bf16 --seed 9 "
       "--threads 1 -o {}",
-      path_.string()));
+      path_));
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  const model::Config config = model::LoadConfig(path_.string()).value();
+  const model::Config config = model::LoadConfig(path_).value();
   EXPECT_EQ(config.num_hidden_layers, 3);
   EXPECT_EQ(config.compress_ratios, (std::vector<int64_t>{0, 4, 128}));
   EXPECT_EQ(config.n_routed_experts, 6);
@@ -137,24 +132,23 @@ TEST_F(SynthCommand, OptionsReachTheConfiguration) {
   EXPECT_EQ(config.max_position_embeddings, 512);
   EXPECT_EQ(config.expert_dtype, "bf16");
   EXPECT_FALSE(config.has_quantization_config);
-  const Json json = InspectJson(path_.string());
+  const Json json = InspectJson(path_);
   EXPECT_EQ(*json.Find("speculative_head"), Json("none"));
   EXPECT_EQ(*json.Find("formats")->Find("experts"), Json("BF16"));
   for (const char* name : {"tokenizer.json", "generation_config.json"}) {
-    const Result<std::string> text = ReadFile((path_ / name).string());
+    const Result<std::string> text = ReadFile(path_ + "/" + name);
     ASSERT_TRUE(text.ok()) << text.error().message;
     EXPECT_TRUE(ParseJson(text.value()).ok()) << name;
   }
-  const std::string again = fmt::format("synth --preset nano -o {}", path_.string());
+  const std::string again = fmt::format("synth --preset nano -o {}", path_);
   EXPECT_EQ(RunCommand(again).exit_code, 2);
   EXPECT_EQ(RunCommand(again + " --force").exit_code, 0);
-  EXPECT_TRUE(model::LoadConfig(path_.string()).value().hidden_size == 128);
+  EXPECT_TRUE(model::LoadConfig(path_).value().hidden_size == 128);
 }
 
 TEST_F(SynthCommand, RefusesShapesThatNoModelHas) {
   const auto complaint = [&](const std::string& options) {
-    const Outcome outcome =
-        RunCommand(fmt::format("synth --preset nano {} -o {}", options, path_.string()));
+    const Outcome outcome = RunCommand(fmt::format("synth --preset nano {} -o {}", options, path_));
     EXPECT_EQ(outcome.exit_code, 2);
     EXPECT_FALSE(fs::exists(path_));
     return outcome.err;

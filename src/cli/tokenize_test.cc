@@ -1,15 +1,14 @@
 // The command as a user meets it: arguments in, text and exit status out.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <iostream>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
+#include "base/folder_testing.h"
 #include "cli/commands.h"
 
 namespace fathom::cli {
@@ -77,11 +76,10 @@ TEST(TokenizeCommand, ReadsStandardInputAndFiles) {
   EXPECT_EQ(Tokenize({"-m", kNano}, "Hello").out, "600\n");
   EXPECT_EQ(Tokenize({"-m", kNano, "-"}, "Hello").out, "600\n");
   EXPECT_EQ(Tokenize({"-m", kNano, "--decode"}, "600 600\n").out, "HelloHello");
-  const std::string path =
-      testing::TempDir() + "/fathom_tokenize_" + std::to_string(::getpid()) + ".txt";
+  const TempFolder folder;
+  const std::string path = folder / "text.txt";
   ASSERT_TRUE(WriteFile(path, "Hello").ok());
   EXPECT_EQ(Tokenize({"-m", kNano, "-f", path}).out, "600\n");
-  std::filesystem::remove(path);
 }
 
 TEST(TokenizeCommand, ControlTokensCanBeOrdinaryText) {

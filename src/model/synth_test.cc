@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -13,6 +12,7 @@
 #include <set>
 
 #include "base/file.h"
+#include "base/folder_testing.h"
 #include "model/layout.h"
 #include "model/sizes.h"
 #include "model/weights.h"
@@ -26,17 +26,9 @@ using checkpoint::Checkpoint;
 
 class Synth : public testing::Test {
  protected:
-  void SetUp() override {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    root_ =
-        fs::path(testing::TempDir()) / fmt::format("fathom_synth_{}_{}", info->name(), getpid());
-    fs::remove_all(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   // Writes a checkpoint and returns its folder.
   std::string Write(const Config& config, uint64_t seed, const char* name, int threads = 1) {
-    const std::string dir = (root_ / name).string();
+    const std::string dir = root_ / name;
     const Result<void> prepared = PrepareFolder(dir, ExistingFolder::kRefuse);
     EXPECT_TRUE(prepared.ok()) << prepared.error().message;
     ThreadPool pool(threads);
@@ -54,7 +46,7 @@ class Synth : public testing::Test {
     return dir;
   }
 
-  fs::path root_;
+  const TempFolder root_;
 };
 
 // The scale of value (o, i), or 127 (which stands for 1) in formats without.

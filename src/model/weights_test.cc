@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "base/folder_testing.h"
 #include "model/layout.h"
 
 namespace fathom::model {
@@ -19,15 +20,6 @@ using tensor::Format;
 
 std::string GoldenDir(const std::string& name) {
   return FATHOM_SOURCE_DIR "/testdata/golden/" + name;
-}
-
-std::string NewFolder() {
-  const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-  const std::string path =
-      testing::TempDir() + "fathom_" + test->test_suite_name() + "_" + test->name();
-  std::filesystem::remove_all(path);
-  std::filesystem::create_directories(path);
-  return path;
 }
 
 // A checkpoint to be altered and written.
@@ -80,7 +72,8 @@ struct Draft {
   Checkpoint Write() const {
     std::vector<checkpoint::TensorDecl> decls;
     for (const auto& [name, tensor] : tensors) decls.push_back({name, tensor.dtype, tensor.shape});
-    const std::string folder = NewFolder();
+    const TempFolder temp;
+    const std::string& folder = temp.path();
     auto writer = checkpoint::CheckpointWriter::Create(folder, {decls});
     for (const auto& [name, tensor] : tensors)
       EXPECT_TRUE(writer.value().Append(tensor.bytes).ok());
@@ -493,7 +486,8 @@ TEST(LoadedModel, TheBundledModelBinds) {
 }
 
 TEST(LoadedModel, ErrorsNameTheFile) {
-  const std::string folder = NewFolder();
+  const TempFolder temp;
+  const std::string& folder = temp.path();
   const auto absent = LoadedModel::Load(folder);
   ASSERT_FALSE(absent.ok());
   EXPECT_NE(absent.error().message.find(folder + "/config.json"), std::string::npos);

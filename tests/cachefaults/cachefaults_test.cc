@@ -15,6 +15,7 @@
 #include <random>
 #include <thread>
 
+#include "base/folder_testing.h"
 #include "base/log.h"
 #include "cache/disk_testing.h"
 

@@ -11,10 +11,10 @@
 #include <string>
 #include <utility>
 
+#include "base/folder_testing.h"
 #include "engine/cuts.h"
 #include "engine/sequence_source.h"
 #include "tests/batching/recorder.h"
-#include "tests/exactness/folder.h"
 
 namespace fathom::exactness {
 namespace {
@@ -224,7 +224,7 @@ TEST_P(ExactnessTest, ContinuingAmongStrangersChangesNothing) {
 
 // Each run has a process's worth of memory; the last one has the disk alone.
 TEST_P(ExactnessTest, ContinuingFromTheDiskAfterARestartChangesNothing) {
-  const Folder folder;
+  const TempFolder folder;
   Talker talker("someone", 5, vocab_size_);
   for (int run = 0; run < 4; ++run) {
     EngineOptions options = Options({1 + run % 2, 300});

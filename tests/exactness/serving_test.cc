@@ -6,9 +6,9 @@
 #include <chrono>
 #include <thread>
 
+#include "base/folder_testing.h"
 #include "engine/state_room.h"
 #include "tests/batching/recorder.h"
-#include "tests/exactness/folder.h"
 #include "tests/exactness/memory_store.h"
 
 namespace fathom::exactness {
@@ -261,7 +261,7 @@ TEST(CacheServingTest, LoadedPrefixesGiveWayWhenNothingElseHelps) {
 
 // The folder of the options, made and read by the engine itself.
 TEST(CacheServingTest, AFolderOutlivesTheEngine) {
-  const Folder folder;
+  const TempFolder folder;
   EngineOptions options = Options();
   options.disk.dir = folder.path();
   Served(*OpenEngine(kModel, options), Ask(Text(900), 2));

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -11,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/folder_testing.h"
 #include "tests/http/client.h"
 
 namespace fathom::http_tests {
@@ -23,16 +23,6 @@ using server::HttpServer;
 using testing::HasSubstr;
 
 using ExchangePtr = std::shared_ptr<Exchange>;
-
-// A folder of this test alone.
-std::filesystem::path Folder() {
-  const auto folder = std::filesystem::temp_directory_path() /
-                      ("fathom_http_" + std::to_string(getpid()) + "_" +
-                       testing::UnitTest::GetInstance()->current_test_info()->name());
-  std::filesystem::remove_all(folder);
-  std::filesystem::create_directory(folder);
-  return folder;
-}
 
 std::string ListenError(const HttpOptions& options) {
   const auto server = HttpServer::Listen(options, Echo);
@@ -64,7 +54,7 @@ TEST(HttpListenTest, ANameIsServedAtItsAddresses) {
 }
 
 TEST(HttpListenTest, UnixSockets) {
-  const auto folder = Folder();
+  const TempFolder folder;
   HttpOptions options;
   options.unix_socket = folder / "socket";
   {
@@ -83,11 +73,10 @@ TEST(HttpListenTest, UnixSockets) {
   EXPECT_TRUE(std::filesystem::exists(options.unix_socket));
   options.unix_socket = std::string(200, 'x');
   EXPECT_THAT(ListenError(options), HasSubstr("108"));
-  std::filesystem::remove_all(folder);
 }
 
 TEST(HttpListenTest, AnAbandonedUnixSocketIsReplaced) {
-  const auto folder = Folder();
+  const TempFolder folder;
   HttpOptions options;
   options.unix_socket = folder / "socket";
   const auto first = Serve(Echo, options);
@@ -99,7 +88,6 @@ TEST(HttpListenTest, AnAbandonedUnixSocketIsReplaced) {
   Client client = Client::Unix(options.unix_socket);
   client.Send(Get("/"));
   EXPECT_EQ(client.Read().status, 200);
-  std::filesystem::remove_all(folder);
 }
 
 int64_t ResidentBytes() {

@@ -6,14 +6,13 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <memory>
 
+#include "base/folder_testing.h"
 #include "tests/http/client.h"
 
 namespace fathom::http_tests {
@@ -42,8 +41,6 @@ using File = std::unique_ptr<std::FILE, Free<std::fclose>>;
 class HttpTlsTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / ("fathom_tls_" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
     options_.tls_cert = folder_ / "cert.pem";
     options_.tls_key = folder_ / "key.pem";
     const Key key(EVP_EC_gen("P-256"));
@@ -63,9 +60,8 @@ class HttpTlsTest : public testing::Test {
     ASSERT_EQ(
         PEM_write_PrivateKey(key_file.get(), key.get(), nullptr, nullptr, 0, nullptr, nullptr), 1);
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  std::filesystem::path folder_;
+  const TempFolder folder_;
   HttpOptions options_;
 };
 

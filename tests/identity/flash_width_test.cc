@@ -1,15 +1,14 @@
 // The same identity at the real widths of V4-Flash: one layer of each kind and the MTP block, few
 // experts, random weights in the published formats (model/synth.h), about 800 MB of them.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/folder_testing.h"
 #include "base/thread_pool.h"
 #include "model/config.h"
 #include "model/synth.h"
@@ -43,8 +42,6 @@ class FlashWidths : public testing::Test {
   void SetUp() override {
     if (kIsSlowBuild)
       GTEST_SKIP() << "real widths under a sanitizer take longer than the whole suite may";
-    dir_ = std::filesystem::path(testing::TempDir()) /
-           ("fathom_flash_slice_" + std::to_string(::getpid()));
     ASSERT_TRUE(model::PrepareFolder(dir_, model::ExistingFolder::kReplace).ok());
     ThreadPool pool(2);
     const auto written =
@@ -53,10 +50,6 @@ class FlashWidths : public testing::Test {
     auto loaded = model::LoadedModel::Load(dir_);
     ASSERT_TRUE(loaded.ok()) << loaded.error().message;
     loaded_.emplace(std::move(loaded).value());
-  }
-  void TearDown() override {
-    loaded_.reset();
-    if (!dir_.empty()) std::filesystem::remove_all(dir_);
   }
 
   struct Way {
@@ -84,7 +77,8 @@ class FlashWidths : public testing::Test {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
   }
 
-  std::string dir_;
+  const TempFolder folder_;
+  const std::string dir_ = folder_ / "model";
   std::optional<model::LoadedModel> loaded_;
 };
 

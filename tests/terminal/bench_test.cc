@@ -1,12 +1,11 @@
 // `fathom bench` and the profile of `fathom run` from the outside.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/file.h"
+#include "base/folder_testing.h"
 #include "base/json.h"
 #include "tests/terminal/process.h"
 
@@ -30,12 +29,9 @@ std::vector<std::string> EventNames(const std::string& file) {
   return names;
 }
 
-std::string TemporaryFile(const char* name) {
-  return testing::TempDir() + name + std::to_string(getpid()) + ".json";
-}
-
 TEST(BenchCommandTest, OneObjectOfJson) {
-  const std::string profile = TemporaryFile("fathom_bench_profile");
+  const TempFolder folder;
+  const std::string profile = folder / "profile.json";
   const auto finished =
       RunProgram({"bench", "--json", "--context", "16,64", "--batch", "2", "--prompt", "20",
                   "--chunk", "8", "--steps", "2", "--threads", "1", "--profile", profile});
@@ -53,7 +49,6 @@ TEST(BenchCommandTest, OneObjectOfJson) {
   const auto names = EventNames(profile);
   EXPECT_THAT(names, testing::Contains("layer 3"));
   EXPECT_THAT(names, testing::Contains("routed experts"));
-  std::filesystem::remove(profile);
 }
 
 TEST(BenchCommandTest, ATableForPeople) {
@@ -96,7 +91,8 @@ TEST(BenchCommandTest, ControlCEndsWithWhatIsMeasured) {
 }
 
 TEST(RunTest, AProfileShowsThePasses) {
-  const std::string profile = TemporaryFile("fathom_run_profile");
+  const TempFolder folder;
+  const std::string profile = folder / "profile.json";
   const auto finished =
       RunProgram({"run", "-p", "Hello", "--think", "none", "--temp", "0", "--profile", profile});
   EXPECT_EQ(finished.status, 0) << finished.err;
@@ -105,7 +101,6 @@ TEST(RunTest, AProfileShowsThePasses) {
   EXPECT_GE(std::count(names.begin(), names.end(), "pass"), 2);
   EXPECT_EQ(std::count(names.begin(), names.end(), "pass"),
             std::count(names.begin(), names.end(), "output head"));
-  std::filesystem::remove(profile);
 }
 
 }  // namespace

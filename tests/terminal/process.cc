@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "base/check.h"
+#include "base/folder_testing.h"
 
 namespace fathom::terminal {
 namespace {
@@ -57,25 +58,23 @@ std::string Slurp(const std::filesystem::path& path) {
 
 // Through files, so that no pipe can fill up and block.
 Finished RunProgram(const std::vector<std::string>& arguments, const std::string& input) {
-  std::string folder = (std::filesystem::temp_directory_path() / "fathom_run_XXXXXX").string();
-  FATHOM_CHECK(mkdtemp(folder.data()) != nullptr);
-  std::ofstream(folder + "/in", std::ios::binary) << input;
+  const TempFolder folder;
+  std::ofstream(folder / "in", std::ios::binary) << input;
   const pid_t process = fork();
   FATHOM_CHECK_GE(process, 0);
   if (process == 0) {
     const auto redirect = [&](const char* name, int flags, int to) {
-      dup2(open((folder + name).c_str(), flags, 0600), to);
+      dup2(open((folder / name).c_str(), flags, 0600), to);
     };
-    redirect("/in", O_RDONLY, STDIN_FILENO);
-    redirect("/out", O_WRONLY | O_CREAT, STDOUT_FILENO);
-    redirect("/err", O_WRONLY | O_CREAT, STDERR_FILENO);
+    redirect("in", O_RDONLY, STDIN_FILENO);
+    redirect("out", O_WRONLY | O_CREAT, STDOUT_FILENO);
+    redirect("err", O_WRONLY | O_CREAT, STDERR_FILENO);
     Execute(arguments);
   }
   Finished finished;
   finished.status = Reap(process);
-  finished.out = Slurp(folder + "/out");
-  finished.err = Slurp(folder + "/err");
-  std::filesystem::remove_all(folder);
+  finished.out = Slurp(folder / "out");
+  finished.err = Slurp(folder / "err");
   return finished;
 }
 

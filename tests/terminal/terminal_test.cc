@@ -4,9 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <filesystem>
 
 #include "base/file.h"
+#include "base/folder_testing.h"
 #include "base/json.h"
 #include "tests/terminal/process.h"
 
@@ -204,7 +204,8 @@ TEST(ChatTest, APipedConversationIsAnswered) {
 }
 
 TEST(ChatTest, AConversationIsSavedAndLoaded) {
-  const std::string file = testing::TempDir() + "fathom_chat_test.json";
+  const TempFolder folder;
+  const std::string file = folder / "chat.json";
   const std::string out =
       RunProgram({"chat", "--think", "none", "--temp", "0"},
                  "/system Be kind.\nHello\n/save " + file + "\n/reset\n/system -\n/save " + file +
@@ -218,14 +219,12 @@ TEST(ChatTest, AConversationIsSavedAndLoaded) {
   EXPECT_THAT(ReadFile(file + "2").value(), Not(HasSubstr("role")));
   EXPECT_THAT(RunProgram({"chat"}, "/load " + std::string(kModel) + "/config.json\n").err,
               HasSubstr("config.json: "));
-  for (const char* end : {"", "2", "3"}) std::filesystem::remove(file + end);
 }
 
 TEST(ChatTest, ControlCEndsTheAnswerAndNotTheProgram) {
-  const std::string state = testing::TempDir() + "fathom_chat_state";
-  std::filesystem::remove_all(state);
+  const TempFolder state;
   OnTerminal chat(Join({"chat", "--think", "none", "--temp", "0"}, kEndless),
-                  {"XDG_STATE_HOME=" + state});
+                  {"XDG_STATE_HOME=" + state.path()});
   ASSERT_TRUE(chat.WaitFor("> ")) << chat.seen();
   chat.Type("Hello\n");
   ASSERT_TRUE(chat.WaitFor("Hello! How")) << chat.seen();
@@ -248,14 +247,13 @@ TEST(ChatTest, ControlCEndsTheAnswerAndNotTheProgram) {
   ASSERT_TRUE(chat.WaitFor("/stats")) << chat.seen();
   chat.Type("\x15/quit\n");
   EXPECT_EQ(chat.Wait(), 0);
-  EXPECT_THAT(ReadFile(state + "/fathom/history").value(), HasSubstr("\nHello\n/stats\n/quit\n"));
-  std::filesystem::remove_all(state);
+  EXPECT_THAT(ReadFile(state / "fathom/history").value(), HasSubstr("\nHello\n/stats\n/quit\n"));
 }
 
 TEST(ChatTest, ALongPromptShowsABar) {
-  const std::string state = testing::TempDir() + "fathom_bar_state";
+  const TempFolder state;
   OnTerminal chat({"chat", "--think", "none", "--temp", "0", "--chunk", "2"},
-                  {"XDG_STATE_HOME=" + state});
+                  {"XDG_STATE_HOME=" + state.path()});
   ASSERT_TRUE(chat.WaitFor("> ")) << chat.seen();
   chat.Type("Hello\n");
   EXPECT_TRUE(chat.WaitFor("] 4 of 5 prompt tokens")) << chat.seen();
@@ -263,7 +261,6 @@ TEST(ChatTest, ALongPromptShowsABar) {
   ASSERT_TRUE(chat.WaitFor("> ")) << chat.seen();
   chat.Type("\x04");
   EXPECT_EQ(chat.Wait(), 0);
-  std::filesystem::remove_all(state);
 }
 
 }  // namespace
