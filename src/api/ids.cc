@@ -3,24 +3,16 @@
 
 #include <fmt/format.h>
 
+#include "base/hash.h"
 #include "base/random.h"
 
 namespace fathom::api {
-namespace {
-
-// FNV-1a, 64 bits.
-uint64_t Hash(uint64_t hash, std::string_view text) {
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
-}
-
-}  // namespace
 
 std::string IdTail(const Identity& identity, std::string_view kind, int64_t index) {
   constexpr std::string_view kAlphabet =
       "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
   constexpr int kTailCharacters = 24;
-  const uint64_t seed = Hash(Hash(0xcbf29ce484222325 ^ identity.salt, identity.id), kind);
+  const uint64_t seed = HashText(kind, HashText(identity.id, kHashStart ^ identity.salt));
   SplitMix64 random(SplitMix64(seed).Bits() ^ static_cast<uint64_t>(index));
   std::string tail;
   for (int i = 0; i < kTailCharacters; ++i) tail += kAlphabet[random.Bits() % kAlphabet.size()];

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "api/common.h"
+#include "base/hash.h"
 
 namespace fathom::api {
 namespace {
@@ -37,12 +38,6 @@ void SetContent(chat::Message& message, std::vector<ContentPart> parts) {
   std::vector<std::string> texts;
   for (ContentPart& part : parts) texts.push_back(std::move(part.text));
   message.content = JoinTexts(texts);
-}
-
-// FNV-1a, 64 bits.
-uint64_t Hash(uint64_t hash, std::string_view text) {
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
 }
 
 }  // namespace
@@ -117,8 +112,7 @@ Parsed<void> CheckResultsInAnyOrder(const std::vector<Turn>& turns, Profile prof
 
 std::string HashedUser(std::string_view user) {
   // Two hashes with unlike starts: enough that strangers do not meet by chance.
-  return fmt::format("user:{:016x}{:016x}", Hash(0xcbf29ce484222325, user),
-                     Hash(0x9e3779b97f4a7c15, user));
+  return fmt::format("user:{:016x}{:016x}", HashText(user), HashText(user, 0x9e3779b97f4a7c15));
 }
 
 std::string UserKey(const std::string& user) {

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <vector>
 
+#include "base/hash.h"
+
 namespace fathom::model {
 namespace {
 
@@ -94,10 +96,9 @@ void WriteRows(const Config& config, Sequence& sequence, int64_t count, int valu
 
 // A number for everything that a sequence holds.
 uint64_t Sum(const Config& config, Sequence& sequence) {
-  uint64_t sum = 1469598103934665603u;
+  uint64_t sum = kHashStart;
   const auto add = [&](const void* data, int64_t bytes) {
-    const auto* at = static_cast<const unsigned char*>(data);
-    for (int64_t i = 0; i < bytes; ++i) sum = (sum ^ at[i]) * 1099511628211u;
+    sum = HashText({static_cast<const char*>(data), static_cast<size_t>(bytes)}, sum);
   };
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     LayerState& state = sequence.layer(i);

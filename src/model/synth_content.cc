@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/hash.h"
 #include "numerics/formats.h"
 #include "numerics/philox.h"
 
@@ -31,11 +32,6 @@ constexpr double kScaleWidening = 1.25;
 constexpr double kFp4SigmaMax = 2.9;
 constexpr double kFp8SigmaMax = 115;
 
-uint64_t HashName(std::string_view name) {  // FNV-1a
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
 std::array<uint32_t, 2> Halves(uint64_t value) {
   return {static_cast<uint32_t>(value), static_cast<uint32_t>(value >> 32)};
 }
@@ -236,7 +232,7 @@ const CodeTable& ContentMaker::Scales(int exponent) {
 Content ContentMaker::Make(const TensorDecl& decl) {
   Content content;
   content.key = key_;
-  content.stream = Halves(HashName(decl.name));
+  content.stream = Halves(HashText(decl.name));
   const bool is_hyper = decl.name.find("hc_") != std::string::npos;
   if (decl.dtype == DType::kI64) {
     content.experts = config_.n_routed_experts;
