@@ -67,9 +67,7 @@ std::string Found(const Json& json) {
     return fmt::format("{} `{}`", IsIntegerLiteral(text) ? "integer" : "floating point",
                        CutText(text, kQuotedBytesMax));
   }
-  std::string quoted;
-  AppendJsonString(quoted, CutText(json.string(), kQuotedBytesMax));
-  return "string " + quoted;
+  return "string " + JsonString(CutText(json.string(), kQuotedBytesMax));
 }
 
 std::string ExpectedNames(const std::vector<std::string_view>& names) {

@@ -255,6 +255,12 @@ void AppendJsonString(std::string& out, std::string_view text) {
   out += '"';
 }
 
+std::string JsonString(std::string_view text) {
+  std::string out;
+  AppendJsonString(out, text);
+  return out;
+}
+
 Result<int64_t> GetInt64(const Json& object, std::string_view name, const std::string& where) {
   FATHOM_TRY(const Json* member, GetMember(object, name, where));
   auto value = member->ToInt64();

@@ -90,7 +90,8 @@ struct JsonStyle {
 };
 // Non-ASCII is kept; escapes are \" \\ \b \f \n \r \t and \u00XX below U+0020.
 std::string WriteJson(const Json& json, const JsonStyle& style = {});
-// Appends one quoted and escaped string, or only its inside.
+// One quoted and escaped string; appended; only its inside.
+std::string JsonString(std::string_view text);
 void AppendJsonString(std::string& out, std::string_view text);
 void AppendJsonEscaped(std::string& out, std::string_view text);
 

@@ -27,9 +27,7 @@ std::string Around(std::string_view text, size_t at) {
   size_t end = std::min(at + kShownAfter, text.size());
   while (begin > 0 && is_inside(begin)) --begin;
   while (is_inside(end)) ++end;
-  std::string out;
-  AppendJsonString(out, text.substr(std::min(begin, text.size()), end - begin));
-  return out;
+  return JsonString(text.substr(std::min(begin, text.size()), end - begin));
 }
 
 std::string Difference(std::string_view name, const Json& expected, const Json& found) {

@@ -8,10 +8,8 @@ namespace fathom::server {
 namespace {
 
 std::string Quoted(std::span<const TokenId> tokens, const tokenizer::Tokenizer& tokenizer) {
-  std::string quoted;
   const auto text = tokenizer.Decode(tokens);
-  AppendJsonString(quoted, text.ok() ? text.value() : "?");
-  return quoted;
+  return JsonString(text.ok() ? text.value() : "?");
 }
 
 }  // namespace

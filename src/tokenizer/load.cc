@@ -35,9 +35,7 @@ struct Entry {
 
 // Quoted for a message of one line, cut short, since contents may be anything.
 std::string Quoted(std::string_view content) {
-  std::string out;
-  AppendJsonString(out, text::DecodeLossy(content.substr(0, 80)));
-  return out;
+  return JsonString(text::DecodeLossy(content.substr(0, 80)));
 }
 
 bool IsAbsent(const Json* member) { return member == nullptr || member->is_null(); }

@@ -12,9 +12,8 @@ Result<CaseKind> ParseKind(const std::string& name, const std::string& where) {
   for (const CaseKind kind :
        {CaseKind::kPrefill, CaseKind::kDecode, CaseKind::kGreedy, CaseKind::kTrace})
     if (name == Name(kind)) return kind;
-  std::string shown;
-  AppendJsonString(shown, name);
-  return Error{where + ".kind: expected prefill, decode, greedy or trace, found " + shown};
+  return Error{where + ".kind: expected prefill, decode, greedy or trace, found " +
+               JsonString(name)};
 }
 
 // A count of tokens, when the member is there.

@@ -34,12 +34,6 @@ void AppendEvent(std::string& out, std::string_view name, std::string_view membe
   out += "}\n\n";
 }
 
-std::string Quoted(std::string_view text) {
-  std::string out;
-  AppendJsonString(out, text);
-  return out;
-}
-
 // {"input_tokens":..., without its closing brace. What came from the cache is not input.
 std::string OpenUsage(const Usage& usage) {
   return fmt::format(
@@ -105,9 +99,9 @@ class MessagesWriter final : public AnswerWriter {
   }
 
   std::string Finish(const Usage& usage) override {
-    const std::string stop_reason = Quoted(StopReason());
+    const std::string stop_reason = JsonString(StopReason());
     const std::string stop_sequence =
-        end_.reason == End::Reason::kStopString ? Quoted(end_.stop_string) : "null";
+        end_.reason == End::Reason::kStopString ? JsonString(end_.stop_string) : "null";
     if (!streams_)
       return OpenMessage(WriteBlocks(), stop_reason, stop_sequence) + OpenUsage(usage) +
              ",\"service_tier\":\"standard\"}}";
@@ -138,7 +132,7 @@ class MessagesWriter final : public AnswerWriter {
     return fmt::format(
         "{{\"id\":{},\"type\":\"message\",\"role\":\"assistant\",\"model\":{},\"content\":[{}],"
         "\"stop_reason\":{},\"stop_sequence\":{},\"usage\":",
-        Quoted(id_), Quoted(model_), content, stop_reason, stop_sequence);
+        JsonString(id_), JsonString(model_), content, stop_reason, stop_sequence);
   }
 
   // Makes a block of this kind the open one.
@@ -184,7 +178,7 @@ class MessagesWriter final : public AnswerWriter {
         break;
       case BlockKind::kToolUse:
         start = fmt::format(R"({{"type":"tool_use","id":{},"name":{},"input":{{}}}})",
-                            Quoted(block.id), Quoted(block.name));
+                            JsonString(block.id), JsonString(block.name));
         delta = R"({"type":"input_json_delta","partial_json":)";
         break;
     }
@@ -202,7 +196,7 @@ class MessagesWriter final : public AnswerWriter {
     if (blocks_.back().kind == BlockKind::kThinking)
       AppendEvent(out, "content_block_delta",
                   fmt::format(R"(,"index":{},"delta":{{"type":"signature_delta","signature":{}}})",
-                              block_index_, Quoted(id_)));
+                              block_index_, JsonString(id_)));
     AppendEvent(out, "content_block_stop", fmt::format(",\"index\":{}", block_index_));
   }
 
@@ -223,9 +217,9 @@ class MessagesWriter final : public AnswerWriter {
     switch (block.kind) {
       case BlockKind::kThinking:
         return fmt::format(R"({{"type":"thinking","thinking":{},"signature":{}}})",
-                           Quoted(block.text), Quoted(id_));
+                           JsonString(block.text), JsonString(id_));
       case BlockKind::kText:
-        return fmt::format(R"({{"type":"text","text":{}}})", Quoted(block.text));
+        return fmt::format(R"({{"type":"text","text":{}}})", JsonString(block.text));
       case BlockKind::kToolUse:
         break;
     }
@@ -233,8 +227,8 @@ class MessagesWriter final : public AnswerWriter {
     // what clients can still read.
     const auto input = chat::ParsePythonJson(block.text, {.reject_constants = true});
     const bool is_object = input.ok() && input.value().is_object();
-    return fmt::format(R"({{"type":"tool_use","id":{},"name":{},"input":{}}})", Quoted(block.id),
-                       Quoted(block.name), is_object ? block.text : "{}");
+    return fmt::format(R"({{"type":"tool_use","id":{},"name":{},"input":{}}})",
+                       JsonString(block.id), JsonString(block.name), is_object ? block.text : "{}");
   }
 
   std::string_view StopReason() const {

@@ -8,6 +8,7 @@
 
 #include "api/answer_makers.h"
 #include "api/ids.h"
+#include "api/logprob_entries.h"
 #include "api/openai/shared_answer.h"
 #include "base/json.h"
 
@@ -46,10 +47,16 @@ void AppendCallHead(std::string& out, int64_t index, const std::string& id, std:
   out += ",\"arguments\":\"";
 }
 
+void AppendLogprobList(std::string& out, const std::vector<LogprobEntry>& entries) {
+  out += '[';
+  AppendLogprobEntries(out, entries, AppendLogprob);
+  out += ']';
+}
+
 class ChatStream : public AnswerWriter {
  public:
   ChatStream(const Request& request, const Identity& identity)
-      : request_(request), identity_(identity) {
+      : identity_(identity), thinks_(request.thinks()), include_usage_(request.include_usage) {
     const std::string head =
         "data: " + AnswerHead(request, identity, "chat.completion.chunk") + ",\"choices\":[";
     for (int64_t i = 0; i < request.generation.n; ++i)
@@ -60,9 +67,8 @@ class ChatStream : public AnswerWriter {
     std::string out;
     for (const Choice& choice : choices_) {
       out += choice.head;
-      out += request_.thinks()
-                 ? "\"role\":\"assistant\",\"content\":null,\"reasoning_content\":\"\""
-                 : "\"role\":\"assistant\",\"content\":\"\"";
+      out += thinks_ ? "\"role\":\"assistant\",\"content\":null,\"reasoning_content\":\"\""
+                     : "\"role\":\"assistant\",\"content\":\"\"";
       CloseChunk(out, nullptr, false);
     }
     return out;
@@ -82,7 +88,7 @@ class ChatStream : public AnswerWriter {
       case Kind::kContent:
         out += "\"content\":";
         AppendJsonString(out, delta.text);
-        if (request_.thinks()) out += ",\"reasoning_content\":null";
+        if (thinks_) out += ",\"reasoning_content\":null";
         break;
       case Kind::kToolCallStart:
         out += "\"tool_calls\":[";
@@ -106,7 +112,7 @@ class ChatStream : public AnswerWriter {
   std::string EndChoice(int64_t index, const End& end, const Usage&) override {
     std::string out = choices_[static_cast<size_t>(index)].head;
     out += "\"content\":\"\"";
-    if (request_.thinks()) out += ",\"reasoning_content\":null";
+    if (thinks_) out += ",\"reasoning_content\":null";
     out += "},\"logprobs\":null,\"finish_reason\":\"";
     out += FinishReasonOf(end);
     out += "\"}]";
@@ -128,7 +134,7 @@ class ChatStream : public AnswerWriter {
   }
 
   std::string Fail(const ApiError& error) override {
-    return FailedAnswer(error, request_, identity_);
+    return FailedStream(error, Dialect::kChat, identity_);
   }
 
   const std::vector<std::string>& CallIds(int64_t choice) const override {
@@ -142,7 +148,7 @@ class ChatStream : public AnswerWriter {
   };
 
   void CloseEvent(std::string& out) const {
-    out += request_.include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
+    out += include_usage_ ? ",\"usage\":null}\n\n" : "}\n\n";
   }
 
   // After the members of a delta: the end of a chunk that is not the choice's last.
@@ -152,14 +158,15 @@ class ChatStream : public AnswerWriter {
     } else {
       out += "},\"logprobs\":{\"content\":";
       if (is_reasoning) out += "[],\"reasoning_content\":";
-      AppendLogprobEntries(out, part->logprobs);
+      AppendLogprobList(out, part->logprobs);
       out += "},\"finish_reason\":null}]";
     }
     CloseEvent(out);
   }
 
-  const Request request_;
   const Identity identity_;
+  const bool thinks_;
+  const bool include_usage_;
   std::vector<Choice> choices_;
   int64_t ended_ = 0;
   std::string last_chunk_;
@@ -168,8 +175,10 @@ class ChatStream : public AnswerWriter {
 class ChatBody : public AnswerWriter {
  public:
   ChatBody(const Request& request, const Identity& identity)
-      : request_(request),
-        identity_(identity),
+      : identity_(identity),
+        head_(AnswerHead(request, identity, "chat.completion")),
+        thinks_(request.thinks()),
+        shows_logprobs_(request.generation.logprobs.has_value()),
         choices_(static_cast<size_t>(request.generation.n)) {}
 
   std::string Begin(const Usage&) override { return {}; }
@@ -191,7 +200,7 @@ class ChatBody : public AnswerWriter {
   }
 
   std::string Finish(const Usage& usage) override {
-    std::string out = AnswerHead(request_, identity_, "chat.completion");
+    std::string out = head_;
     out += ",\"choices\":[";
     for (size_t i = 0; i < choices_.size(); ++i) {
       if (i > 0) out += ',';
@@ -204,7 +213,7 @@ class ChatBody : public AnswerWriter {
   }
 
   std::string Fail(const ApiError& error) override {
-    return FailedAnswer(error, request_, identity_);
+    return WriteError(error, Dialect::kChat, identity_.id);
   }
   std::string KeepAlive() const override { return std::string(kBodyKeepAlive); }
 
@@ -226,7 +235,7 @@ class ChatBody : public AnswerWriter {
     fmt::format_to(std::back_inserter(out),
                    "{{\"index\":{},\"message\":{{\"role\":\"assistant\",\"content\":", index);
     AppendJsonString(out, message.content);
-    const bool has_reasoning = request_.thinks() || !message.reasoning_content.empty();
+    const bool has_reasoning = thinks_ || !message.reasoning_content.empty();
     if (has_reasoning) {
       out += ",\"reasoning_content\":";
       AppendJsonString(out, message.reasoning_content);
@@ -240,12 +249,12 @@ class ChatBody : public AnswerWriter {
     }
     if (!message.tool_calls.empty()) out += ']';
     out += "},\"logprobs\":";
-    if (request_.generation.logprobs) {
+    if (shows_logprobs_) {
       out += "{\"content\":";
-      AppendLogprobEntries(out, choice.content_logprobs);
+      AppendLogprobList(out, choice.content_logprobs);
       if (has_reasoning) {
         out += ",\"reasoning_content\":";
-        AppendLogprobEntries(out, choice.reasoning_logprobs);
+        AppendLogprobList(out, choice.reasoning_logprobs);
       }
       out += '}';
     } else {
@@ -254,8 +263,10 @@ class ChatBody : public AnswerWriter {
     fmt::format_to(std::back_inserter(out), ",\"finish_reason\":\"{}\"}}", choice.finish_reason);
   }
 
-  const Request request_;
   const Identity identity_;
+  const std::string head_;
+  const bool thinks_;
+  const bool shows_logprobs_;
   std::vector<Choice> choices_;
 };
 

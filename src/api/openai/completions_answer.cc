@@ -67,8 +67,10 @@ class LegacyLogprobs {
 class CompletionsWriter : public AnswerWriter {
  public:
   CompletionsWriter(const Request& request, const Identity& identity)
-      : request_(request),
-        identity_(identity),
+      : identity_(identity),
+        streams_(request.stream),
+        include_usage_(request.include_usage),
+        shows_logprobs_(request.generation.logprobs.has_value()),
         head_((request.stream ? "data: " : "") + AnswerHead(request, identity, "text_completion") +
               ",\"choices\":[{\"index\":0,\"text\":") {}
 
@@ -81,11 +83,11 @@ class CompletionsWriter : public AnswerWriter {
     LegacyLogprobs of_part;
     int64_t offset = characters_;
     for (const LogprobEntry& entry : part.logprobs) {
-      (request_.stream ? of_part : logprobs_).Add(entry, offset);
+      (streams_ ? of_part : logprobs_).Add(entry, offset);
       offset += CharactersOf(entry.chosen.bytes);
     }
     characters_ += CharactersOf(part.delta.text);
-    if (!request_.stream) {
+    if (!streams_) {
       text_ += part.delta.text;
       return {};
     }
@@ -100,7 +102,7 @@ class CompletionsWriter : public AnswerWriter {
       of_part.Append(out);
     }
     out += ",\"finish_reason\":null}]";
-    out += request_.include_usage ? ",\"usage\":null}\n\n" : "}\n\n";
+    out += include_usage_ ? ",\"usage\":null}\n\n" : "}\n\n";
     return out;
   }
 
@@ -114,7 +116,7 @@ class CompletionsWriter : public AnswerWriter {
     std::string out = head_;
     AppendJsonString(out, text_);
     out += ",\"logprobs\":";
-    if (request_.stream || !request_.generation.logprobs) {
+    if (streams_ || !shows_logprobs_) {
       out += "null";
     } else {
       logprobs_.Append(out);
@@ -123,7 +125,7 @@ class CompletionsWriter : public AnswerWriter {
                    ",\"finish_reason\":\"{}\"}}],\"usage\":", finish_reason_);
     AppendUsage(out, usage);
     out += '}';
-    if (request_.stream) {
+    if (streams_) {
       out += "\n\n";
       out += kStreamDone;
     }
@@ -131,16 +133,19 @@ class CompletionsWriter : public AnswerWriter {
   }
 
   std::string Fail(const ApiError& error) override {
-    return FailedAnswer(error, request_, identity_);
+    return streams_ ? FailedStream(error, Dialect::kCompletions, identity_)
+                    : WriteError(error, Dialect::kCompletions, identity_.id);
   }
   std::string KeepAlive() const override {
-    return request_.stream ? AnswerWriter::KeepAlive() : std::string(kBodyKeepAlive);
+    return streams_ ? AnswerWriter::KeepAlive() : std::string(kBodyKeepAlive);
   }
   const std::vector<std::string>& CallIds(int64_t) const override { return no_calls_; }
 
  private:
-  const Request request_;
   const Identity identity_;
+  const bool streams_;
+  const bool include_usage_;
+  const bool shows_logprobs_;
   const std::string head_;
   int64_t characters_ = 0;   // of the text so far
   std::string text_;         // a body's

@@ -10,24 +10,6 @@
 namespace fathom::api {
 namespace {
 
-void AppendInt(std::string& out, int64_t value) {
-  fmt::format_to(std::back_inserter(out), "{}", value);
-}
-
-// "token": ..., "logprob": ..., "bytes": [...]
-void AppendAlternative(std::string& out, const LogprobEntry::Alternative& alternative) {
-  out += "\"token\":";
-  AppendJsonString(out, alternative.text);
-  out += ",\"logprob\":";
-  AppendLogprob(out, alternative.logprob);
-  out += ",\"bytes\":[";
-  for (size_t i = 0; i < alternative.bytes.size(); ++i) {
-    if (i > 0) out += ',';
-    AppendInt(out, static_cast<unsigned char>(alternative.bytes[i]));
-  }
-  out += ']';
-}
-
 // 32 hex digits with the hyphens of a UUID; anything else as it is.
 std::string HyphenatedId(std::string_view id) {
   if (id.size() != 32) return std::string(id);
@@ -77,22 +59,6 @@ void AppendLogprob(std::string& out, double logprob) {
   if (text.find_first_of(".e") == text.npos) out += ".0";
 }
 
-void AppendLogprobEntries(std::string& out, const std::vector<LogprobEntry>& entries) {
-  out += '[';
-  for (size_t i = 0; i < entries.size(); ++i) {
-    out += i > 0 ? ",{" : "{";
-    AppendAlternative(out, entries[i].chosen);
-    out += ",\"top_logprobs\":[";
-    for (size_t k = 0; k < entries[i].top.size(); ++k) {
-      out += k > 0 ? ",{" : "{";
-      AppendAlternative(out, entries[i].top[k]);
-      out += '}';
-    }
-    out += "]}";
-  }
-  out += ']';
-}
-
 std::string AnswerHead(const Request& request, const Identity& identity, std::string_view object) {
   std::string head = "{\"id\":";
   AppendJsonString(head, HyphenatedId(identity.id));
@@ -103,10 +69,8 @@ std::string AnswerHead(const Request& request, const Identity& identity, std::st
   return head;
 }
 
-std::string FailedAnswer(const ApiError& error, const Request& request, const Identity& identity) {
-  const std::string body = WriteError(error, request.dialect, identity.id);
-  if (!request.stream) return body;
-  return "data: " + body + "\n\n" + std::string(kStreamDone);
+std::string FailedStream(const ApiError& error, Dialect dialect, const Identity& identity) {
+  return "data: " + WriteError(error, dialect, identity.id) + "\n\n" + std::string(kStreamDone);
 }
 
 }  // namespace fathom::api

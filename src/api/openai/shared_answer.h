@@ -2,10 +2,8 @@
 // as text: a token's worth of answer must cost microseconds.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "api/answer.h"
 
@@ -20,15 +18,12 @@ std::string_view FinishReasonOf(const End& end);
 // A natural logarithm as JSON: 0 is 0.0, and what is below every token's chance -9999.0.
 void AppendLogprob(std::string& out, double logprob);
 
-// [{"token": ..., "logprob": ..., "bytes": [...], "top_logprobs": [...]}, ...]
-void AppendLogprobEntries(std::string& out, const std::vector<LogprobEntry>& entries);
-
 // What every body or chunk of an answer begins with: {"id":...,"object":...,"created":...,
 // "model":...,"system_fingerprint":...
 std::string AnswerHead(const Request& request, const Identity& identity, std::string_view object);
 
-// The error as the last event of a stream, [DONE] included, or as a body.
-std::string FailedAnswer(const ApiError& error, const Request& request, const Identity& identity);
+// The error as the last event of a stream, [DONE] included.
+std::string FailedStream(const ApiError& error, Dialect dialect, const Identity& identity);
 
 inline constexpr std::string_view kStreamDone = "data: [DONE]\n\n";
 // Blank lines before a JSON body keep a connection alive.

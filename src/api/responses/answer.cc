@@ -5,10 +5,12 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <unordered_map>
 #include <utility>
 
 #include "api/answer_makers.h"
 #include "api/ids.h"
+#include "api/logprob_entries.h"
 #include "api/responses/custom_input.h"
 #include "base/check.h"
 #include "base/json.h"
@@ -53,40 +55,10 @@ struct Item {
   CustomInput input = {};
 };
 
-std::string Quoted(std::string_view text) {
-  std::string out;
-  AppendJsonString(out, text);
-  return out;
-}
-
-void AppendAlternative(std::string& out, const LogprobEntry::Alternative& alternative) {
+void AppendLogprob(std::string& out, double logprob) {
   // "Very unlikely" in the platform's words; JSON has no infinity.
   constexpr double kUnlikely = -9999.0;
-  const double logprob = std::isfinite(alternative.logprob) ? alternative.logprob : kUnlikely;
-  out += "{\"token\":";
-  AppendJsonString(out, alternative.text);
-  out += ",\"logprob\":" + Json(logprob).number().text + ",\"bytes\":[";
-  for (size_t i = 0; i < alternative.bytes.size(); ++i) {
-    if (i > 0) out += ',';
-    out += std::to_string(static_cast<unsigned char>(alternative.bytes[i]));
-  }
-  out += ']';
-}
-
-std::string WriteLogprobs(const std::vector<LogprobEntry>& entries) {
-  std::string out;
-  for (const LogprobEntry& entry : entries) {
-    if (!out.empty()) out += ',';
-    AppendAlternative(out, entry.chosen);
-    out += ",\"top_logprobs\":[";
-    for (size_t i = 0; i < entry.top.size(); ++i) {
-      if (i > 0) out += ',';
-      AppendAlternative(out, entry.top[i]);
-      out += '}';
-    }
-    out += "]}";
-  }
-  return out;
+  out += Json(std::isfinite(logprob) ? logprob : kUnlikely).number().text;
 }
 
 // The one content part of a reasoning or message item.
@@ -117,13 +89,20 @@ std::string WriteItem(const Item& item, std::string_view status) {
       break;
   }
   const bool is_custom = item.kind == ItemKind::kCustomCall;
-  const std::string space =
-      item.namespace_name.empty() ? std::string() : ",\"namespace\":" + Quoted(item.namespace_name);
+  const std::string space = item.namespace_name.empty()
+                                ? std::string()
+                                : ",\"namespace\":" + JsonString(item.namespace_name);
   return fmt::format(
       R"({{"type":"{}","id":"{}","call_id":"{}","name":{}{},"{}":"{}","status":"{}"}})",
-      is_custom ? "custom_tool_call" : "function_call", item.id, item.call_id, Quoted(item.name),
-      space, WordsOf(item.kind).text_member, text, status);
+      is_custom ? "custom_tool_call" : "function_call", item.id, item.call_id,
+      JsonString(item.name), space, WordsOf(item.kind).text_member, text, status);
 }
+
+// How calls of a tool come back.
+struct ToolForm {
+  std::string namespace_name;
+  bool is_custom = false;
+};
 
 std::string WriteUsage(const Usage& usage) {
   return fmt::format(
@@ -138,13 +117,17 @@ class ResponsesWriter final : public AnswerWriter {
   ResponsesWriter(const Request& request, const Identity& identity)
       : identity_(identity),
         model_(request.model),
-        tools_(request.tools),
         streams_(request.stream),
         asks_logprobs_(request.generation.logprobs.has_value()),
         owes_reasoning_(request.thinks() && !request.continues_prefix) {
+    for (const Tool& tool : request.tools) {
+      ToolForm& form = tools_[tool.name];
+      form.namespace_name = tool.namespace_name;
+      form.is_custom |= tool.is_custom;
+    }
     if (request.echoed.is_object())
       for (const auto& [name, value] : request.echoed.object())
-        echoed_ += "," + Quoted(name) + ":" + WriteJson(value);
+        echoed_ += "," + JsonString(name) + ":" + WriteJson(value);
   }
 
   std::string Begin(const Usage&) override {
@@ -238,7 +221,7 @@ class ResponsesWriter final : public AnswerWriter {
 
   static std::string WriteErrorMember(std::string_view code, std::string_view message) {
     return fmt::format(R"("error":{{"code":{},"message":{}}},"incomplete_details":null)",
-                       Quoted(code), Quoted(message));
+                       JsonString(code), JsonString(message));
   }
 
   // The response object with the items done so far. `reason`: its members `error` and
@@ -253,7 +236,7 @@ class ResponsesWriter final : public AnswerWriter {
         R"({{"id":"resp_{}","object":"response","created_at":{},"status":"{}","background":false,)"
         R"("completed_at":{},{},"model":{},"output":[{}],"usage":{}{}}})",
         identity_.id, identity_.created_s, status, completed_at,
-        reason.empty() ? kNoReason : reason, Quoted(model_), output_, usage, echoed_);
+        reason.empty() ? kNoReason : reason, JsonString(model_), output_, usage, echoed_);
   }
 
   // `members` with a comma in front.
@@ -277,7 +260,7 @@ class ResponsesWriter final : public AnswerWriter {
     AppendJsonEscaped(item_.text, text);
     std::string entries;
     if (asks_logprobs_ && !logprobs.empty()) {
-      entries = WriteLogprobs(logprobs);
+      AppendLogprobEntries(entries, logprobs, AppendLogprob);
       if (!item_.logprobs.empty()) item_.logprobs += ',';
       item_.logprobs += entries;
     }
@@ -304,10 +287,9 @@ class ResponsesWriter final : public AnswerWriter {
     CloseItem(out, "completed");
     call_ids_.push_back(NumberedCallId(identity_, std::ssize(call_ids_)));
     Item item{.kind = ItemKind::kFunctionCall, .call_id = call_ids_.back(), .name = name};
-    for (const Tool& tool : tools_) {
-      if (tool.name != name) continue;
-      item.namespace_name = tool.namespace_name;
-      if (tool.is_custom) item.kind = ItemKind::kCustomCall;
+    if (const auto tool = tools_.find(name); tool != tools_.end()) {
+      item.namespace_name = tool->second.namespace_name;
+      if (tool->second.is_custom) item.kind = ItemKind::kCustomCall;
     }
     OpenItem(out, std::move(item));
   }
@@ -348,7 +330,7 @@ class ResponsesWriter final : public AnswerWriter {
     const ItemWords words = WordsOf(item_.kind);
     std::string more;
     if (item_.kind == ItemKind::kMessage) more = ",\"logprobs\":[" + item_.logprobs + "]";
-    if (item_.kind == ItemKind::kFunctionCall) more = ",\"name\":" + Quoted(item_.name);
+    if (item_.kind == ItemKind::kFunctionCall) more = ",\"name\":" + JsonString(item_.name);
     AppendEvent(
         out, words.done_event,
         fmt::format("{}{},\"{}\":\"{}\"", ItemMembers(), more, words.text_member, item_.text));
@@ -361,7 +343,7 @@ class ResponsesWriter final : public AnswerWriter {
 
   const Identity identity_;
   const std::string model_;
-  const std::vector<Tool> tools_;
+  std::unordered_map<std::string, ToolForm> tools_;  // by name
   const bool streams_;
   const bool asks_logprobs_;
   bool owes_reasoning_;

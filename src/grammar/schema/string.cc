@@ -326,9 +326,8 @@ void AddChoices(Builder& builder, NodeId from, std::vector<std::string> texts, N
 }
 
 std::string WrittenString(std::string_view text, StringStyle style) {
-  std::string written;
-  if (style == StringStyle::kRaw) return written.append(text);
-  AppendJsonString(written, text);
+  if (style == StringStyle::kRaw) return std::string(text);
+  std::string written = JsonString(text);
   if (style == StringStyle::kJson) return written;
   const std::string bar = Utf8(kFullWidthBar);
   for (size_t at = written.find(bar); at != std::string::npos; at = written.find(bar, at)) {
