@@ -31,7 +31,7 @@ struct Facts {
   int64_t context_tokens = 1048576;
   int64_t output_tokens_max = 393216;
   int64_t vocab_size = 129280;  // of the model; for token ids in prompts and logit_bias
-  bool has_vision = false;
+  bool sees_images = false;     // the model, through the prompt format of `revision`
 };
 
 // Of the request line and the headers.
@@ -91,7 +91,7 @@ struct Request {
   chat::Conversation conversation;  // with tools and response_format where the prompt wants them
   chat::EncodeOptions encode;
   bool continues_prefix =
-      false;  // the last message is a beginning of the answer: no reasoning comes
+      false;                    // the last message is a beginning of the answer: no reasoning comes
   std::string text;             // kText, kFillInMiddle
   std::string suffix;           // kFillInMiddle
   std::vector<TokenId> tokens;  // kTokens

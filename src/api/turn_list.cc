@@ -78,12 +78,8 @@ void TurnList::AddAssistantText(const std::string& text) {
 
 std::string Unsupported(std::string_view what) { return fmt::format("[Unsupported {}]", what); }
 
-bool SeesImages(const Facts& facts) {
-  return facts.has_vision && facts.revision == chat::Revision::kVision;
-}
-
 ContentPart ImagePart(const Facts& facts) {
-  if (!SeesImages(facts)) return ContentPart::Text(Unsupported("image"));
+  if (!facts.sees_images) return ContentPart::Text(Unsupported("image"));
   ContentPart part;
   part.kind = ContentPart::Kind::kImage;
   part.type = "image";

@@ -37,7 +37,6 @@ std::string Unsupported(std::string_view what);
 
 // An image as a part: the image itself for models that see, else a text in its place.
 chat::ContentPart ImagePart(const Facts& facts);
-bool SeesImages(const Facts& facts);
 
 // As CheckToolResults, where results may stand in any order among the texts of their user turn.
 Parsed<void> CheckResultsInAnyOrder(const std::vector<Turn>& turns, Profile profile);

@@ -142,7 +142,7 @@ Parsed<Request> ParseMessages(std::string_view text, const Facts& facts, const O
   // Taken for an ordinary request, the next turn would come without what was said before it.
   if (!root["thread"].json().is_null()) return ThreadsUnsupported();
   if (wishes.content.is_empty) return BadRequest("Empty input messages");
-  if (wishes.content.has_image && !SeesImages(facts))
+  if (wishes.content.has_image && !facts.sees_images)
     return BadRequest("This model does not support image");
   const std::vector<Turn>& turns = wishes.content.turns;
   FATHOM_TRY_VOID(CheckResultsInAnyOrder(turns, facts.profile));

@@ -386,7 +386,7 @@ TEST(MessagesRequest, CountingNeedsNoLimit) {
 
 TEST(MessagesRequest, ImagesForModelsThatSee) {
   Facts facts = TestFacts(Profile::kDefault);
-  facts.has_vision = true;
+  facts.sees_images = true;
   facts.revision = chat::Revision::kVision;
   const auto request =
       ParseMessages(WithMessages(R"({"role":"user","content":[{"type":"text","text":"a"},)"

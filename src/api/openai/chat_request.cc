@@ -30,7 +30,7 @@ struct ChatTurn {
 struct ChatFields {
   std::string model;
   std::vector<ChatTurn> turns;
-  bool has_image = false;  // in a message, while the model has no vision
+  bool has_image = false;  // in a message, which the model does not see
   ThinkingWish thinking;
   std::optional<int64_t> max_tokens, max_completion_tokens;
   std::optional<int64_t> thinking_budget, min_tokens;
@@ -117,7 +117,7 @@ class MessageReader {
     const bool found = std::any_of(parts.begin(), parts.end(), [](const ContentPart& part) {
       return part.kind != ContentPart::Kind::kText;
     });
-    if (found && !facts_.has_vision) has_image_ = true;
+    if (found && !facts_.sees_images) has_image_ = true;
     return found;
   }
 
