@@ -227,13 +227,6 @@ ApiError Field::Missing() const {
   return At(parent_, {}, fmt::format("missing field `{}`", name_), true);
 }
 
-std::string Field::Path() const {
-  std::vector<JsonStep> steps;
-  (void)FindSteps(body_->json, is_absent() ? parent_ : json_, steps);
-  if (is_absent()) steps.emplace_back(name_);
-  return PathText(steps);
-}
-
 ApiError Field::At(const Json* node, std::string_view path_suffix, std::string_view what,
                    bool at_end) const {
   std::vector<JsonStep> steps;

@@ -32,7 +32,6 @@ struct IntegerKind {
   int64_t max;
 };
 inline constexpr IntegerKind kU8 = {"u8", 0, 255};
-inline constexpr IntegerKind kU32 = {"u32", 0, 4294967295};
 inline constexpr IntegerKind kI64 = {"i64", INT64_MIN, INT64_MAX};
 
 // A value in a body, or the place of a member that is not there. Unless a name begins with Opt, an
@@ -47,7 +46,6 @@ class Field {
   bool has_value() const { return json_ != nullptr && !json_->is_null(); }
   // null when absent.
   const Json& json() const;
-  Profile profile() const { return body_->profile; }
   bool is_strict() const { return body_->profile == Profile::kStrict; }
 
   // A member; absent when there is none or this is no object. `name` must outlive the Field.
@@ -79,8 +77,6 @@ class Field {
   ApiError Refuse(std::string_view what) const;
   // "PATH of the object: missing field `...`".
   ApiError Missing() const;
-  // Path of this value, such as "messages[0].role": for messages of other forms.
-  std::string Path() const;
 
  private:
   Field(const Body* body, const Json* json, const Json* parent, std::string_view name)
