@@ -19,18 +19,6 @@ constexpr size_t kMasksKept = 256;
 
 }  // namespace
 
-bool Matches(const Grammar& grammar, std::string_view text) {
-  // The grammar is only looked at while this runs.
-  Machine machine(std::shared_ptr<const Grammar>(std::shared_ptr<void>(), &grammar), true);
-  StateId state = machine.start();
-  for (const char byte : text) {
-    state = machine.Read(state, std::string_view(&byte, 1));
-    if (state == kDead) return false;
-    machine.Trim(state);
-  }
-  return machine.Accepts(state);
-}
-
 struct AnswerConstraint::State {
   enum class Phase { kReasoning, kAnswer, kFree };
 

@@ -31,8 +31,7 @@ namespace fathom::grammar {
 
 class Grammar;  // a compiled automaton; immutable
 
-// One JSON value of any kind; and one that is an object.
-std::shared_ptr<const Grammar> AnyJson();
+// One JSON object, whatever is in it.
 std::shared_ptr<const Grammar> AnyObject();
 
 struct SchemaOptions {
@@ -62,9 +61,6 @@ Result<std::shared_ptr<const Grammar>> CompileTools(const ToolBlock& block,
 // Text in which no tool block opens.
 std::shared_ptr<const Grammar> TextWithoutTools();
 
-// Whether `text` is a whole document of the grammar; DSML markup spelled as text.
-bool Matches(const Grammar& grammar, std::string_view text);
-
 // What all constraints on one tokenizer share: the tokens' bytes as a tree. Thread-safe.
 class Vocabulary {
  public:
@@ -92,8 +88,8 @@ class AnswerConstraint {
   AnswerConstraint(std::shared_ptr<const Vocabulary> vocabulary, AnswerOptions options);
   ~AnswerConstraint();
 
-  // Bit (id mod 64) of word (id / 64): whether the token may come next. Empty: all may. Valid until
-  // the next call. At least one bit is set.
+  // Bit (id mod 64) of word (id / 64): whether the token may come next. Empty: all may, which is so
+  // too where none could come, not even a stop token. Valid until the next call.
   std::span<const uint64_t> Allowed();
   // The token was taken. One that was not allowed ends the constraint: then all may come.
   void Accept(TokenId token);

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/json.h"
+#include "grammar/matches_testing.h"
 #include "tokenizer/synthetic.h"
 
 namespace fathom::grammar {
@@ -173,37 +174,37 @@ TEST(ToolGrammarTest, StrictParameters) {
                               .value();
   const auto g = CompileTools({.tools = {{"w", parameters, true}}, .is_required = true}).value();
   const std::string city = Parameter("city", "true", "Rome");
-  EXPECT_TRUE(Matches(*g, Block(Call("w", city))));
-  EXPECT_TRUE(Matches(*g, Block(Call("w", city) + Call("w", city))));
-  EXPECT_TRUE(Matches(*g, Block(Call("w", city + Parameter("days", "false", "3") +
-                                              Parameter("unit", "true", "f")))));
-  EXPECT_TRUE(Matches(*g, Block(Call("w", city + Parameter("unit", "false", "1")))));
-  EXPECT_TRUE(Matches(*g, Block(Call("w", city + Parameter("place", "false", R"(["a", "<b>"])")))));
-  EXPECT_TRUE(Matches(*g, Block(Call("w", city + Parameter("any", "true", "</x>\n\"")))));
-  EXPECT_TRUE(Matches(*g, Block(Call("w", city + Parameter("any", "false", "null")))));
-  EXPECT_FALSE(Matches(*g, Block(Call("w", "\n"))));
-  EXPECT_FALSE(Matches(*g, Block(Call("w", Parameter("city", "true", "rome")))));
-  EXPECT_FALSE(Matches(*g, Block(Call("w", Parameter("city", "false", "\"Rome\"")))));
-  EXPECT_FALSE(Matches(*g, Block(Call("w", city + Parameter("days", "false", "0")))));
-  EXPECT_FALSE(Matches(*g, Block(Call("w", city + Parameter("days", "true", "3")))));
-  EXPECT_FALSE(Matches(*g, Block(Call("w", city + Parameter("other", "true", "x")))));
-  EXPECT_FALSE(Matches(*g, Block(Call("v", city))));
-  EXPECT_FALSE(Matches(*g, Block("")));
-  EXPECT_FALSE(Matches(*g, "text" + Block(Call("w", city))));
-  EXPECT_FALSE(Matches(*g, Block(Call("w", city)) + "x"));
+  EXPECT_TRUE(Matches(g, Block(Call("w", city))));
+  EXPECT_TRUE(Matches(g, Block(Call("w", city) + Call("w", city))));
+  EXPECT_TRUE(Matches(g, Block(Call("w", city + Parameter("days", "false", "3") +
+                                             Parameter("unit", "true", "f")))));
+  EXPECT_TRUE(Matches(g, Block(Call("w", city + Parameter("unit", "false", "1")))));
+  EXPECT_TRUE(Matches(g, Block(Call("w", city + Parameter("place", "false", R"(["a", "<b>"])")))));
+  EXPECT_TRUE(Matches(g, Block(Call("w", city + Parameter("any", "true", "</x>\n\"")))));
+  EXPECT_TRUE(Matches(g, Block(Call("w", city + Parameter("any", "false", "null")))));
+  EXPECT_FALSE(Matches(g, Block(Call("w", "\n"))));
+  EXPECT_FALSE(Matches(g, Block(Call("w", Parameter("city", "true", "rome")))));
+  EXPECT_FALSE(Matches(g, Block(Call("w", Parameter("city", "false", "\"Rome\"")))));
+  EXPECT_FALSE(Matches(g, Block(Call("w", city + Parameter("days", "false", "0")))));
+  EXPECT_FALSE(Matches(g, Block(Call("w", city + Parameter("days", "true", "3")))));
+  EXPECT_FALSE(Matches(g, Block(Call("w", city + Parameter("other", "true", "x")))));
+  EXPECT_FALSE(Matches(g, Block(Call("v", city))));
+  EXPECT_FALSE(Matches(g, Block("")));
+  EXPECT_FALSE(Matches(g, "text" + Block(Call("w", city))));
+  EXPECT_FALSE(Matches(g, Block(Call("w", city)) + "x"));
 }
 
 TEST(ToolGrammarTest, OtherToolsTakeAnythingWellFormed) {
   const auto g = CompileTools({.tools = {{"f", Json(), false}, {"g", Json(), true}}}).value();
-  EXPECT_TRUE(Matches(*g, "some text"));
-  EXPECT_TRUE(Matches(*g, ""));
+  EXPECT_TRUE(Matches(g, "some text"));
+  EXPECT_TRUE(Matches(g, ""));
   EXPECT_TRUE(
-      Matches(*g, "some text" + Block(Call("f", Parameter("a", "true", "x") +
-                                                    Parameter("b", "false", "{\"k\": 1}")))));
-  EXPECT_TRUE(Matches(*g, Block(Call("f", "\n") + Call("g", "\n"))));
-  EXPECT_FALSE(Matches(*g, Block(Call("g", Parameter("a", "true", "x")))));
-  EXPECT_FALSE(Matches(*g, Block(Call("f", Parameter("a", "false", "x")))));
-  EXPECT_FALSE(Matches(*g, "some <｜DSML｜ text"));
+      Matches(g, "some text" + Block(Call("f", Parameter("a", "true", "x") +
+                                                   Parameter("b", "false", "{\"k\": 1}")))));
+  EXPECT_TRUE(Matches(g, Block(Call("f", "\n") + Call("g", "\n"))));
+  EXPECT_FALSE(Matches(g, Block(Call("g", Parameter("a", "true", "x")))));
+  EXPECT_FALSE(Matches(g, Block(Call("f", Parameter("a", "false", "x")))));
+  EXPECT_FALSE(Matches(g, "some <｜DSML｜ text"));
 }
 
 TEST(ToolGrammarTest, WithoutACallTheTextIsADocument) {
@@ -211,22 +212,22 @@ TEST(ToolGrammarTest, WithoutACallTheTextIsADocument) {
   block.tools = {{"f", Json(), true}};
   block.text_schema = ParseJson(R"({"type":"integer","minimum":3,"maximum":7})").value();
   const auto grammar = CompileTools(block).value();
-  EXPECT_TRUE(Matches(*grammar, "5"));
-  EXPECT_FALSE(Matches(*grammar, "8"));
-  EXPECT_FALSE(Matches(*grammar, "text"));
+  EXPECT_TRUE(Matches(grammar, "5"));
+  EXPECT_FALSE(Matches(grammar, "8"));
+  EXPECT_FALSE(Matches(grammar, "text"));
   const std::string call =
       "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n\n</｜DSML｜invoke>\n"
       "</｜DSML｜tool_calls>";
-  EXPECT_TRUE(Matches(*grammar, call));
-  EXPECT_FALSE(Matches(*grammar, "5" + call));
+  EXPECT_TRUE(Matches(grammar, call));
+  EXPECT_FALSE(Matches(grammar, "5" + call));
 }
 
 TEST(ToolGrammarTest, OneCallOnly) {
   const auto g =
       CompileTools({.tools = {{"f", Json(), false}}, .is_required = true, .is_parallel = false})
           .value();
-  EXPECT_TRUE(Matches(*g, Block(Call("f", "\n"))));
-  EXPECT_FALSE(Matches(*g, Block(Call("f", "\n") + Call("f", "\n"))));
+  EXPECT_TRUE(Matches(g, Block(Call("f", "\n"))));
+  EXPECT_FALSE(Matches(g, Block(Call("f", "\n") + Call("f", "\n"))));
 }
 
 TEST(ToolGrammarTest, Errors) {
@@ -242,9 +243,9 @@ TEST(ToolGrammarTest, Errors) {
 }
 
 TEST(ToolGrammarTest, TextWithoutTools) {
-  EXPECT_TRUE(Matches(*TextWithoutTools(), "a < b, ｜DSML and \"quotes\""));
-  EXPECT_FALSE(Matches(*TextWithoutTools(), "<｜DSML｜"));
-  EXPECT_FALSE(Matches(*TextWithoutTools(), "\xff"));
+  EXPECT_TRUE(Matches(TextWithoutTools(), "a < b, ｜DSML and \"quotes\""));
+  EXPECT_FALSE(Matches(TextWithoutTools(), "<｜DSML｜"));
+  EXPECT_FALSE(Matches(TextWithoutTools(), "\xff"));
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "base/json.h"
 #include "chat/output_parser.h"
 #include "grammar/constraint.h"
+#include "grammar/matches_testing.h"
 #include "tests/schemas/walk.h"
 #include "tokenizer/synthetic.h"
 #include "tokenizer/tokenizer.h"
@@ -103,7 +104,7 @@ TEST(SchemasTest, EveryAnswerIsValid) {
         ++finished;
         EXPECT_TRUE(judge.IsValid(*text)) << *text;
         EXPECT_TRUE(ParseJson(*text).ok()) << *text;
-        EXPECT_TRUE(grammar::Matches(*grammar.value(), *text)) << *text;
+        EXPECT_TRUE(grammar::Matches(grammar.value(), *text)) << *text;
       }
     }
   }
@@ -117,7 +118,7 @@ TEST(SchemasTest, InvalidDocumentsAreRefused) {
     ASSERT_TRUE(grammar.ok()) << grammar.error().message;
     EXPECT_FALSE(entry.refused.empty());
     for (const std::string& text : entry.refused) {
-      EXPECT_FALSE(grammar::Matches(*grammar.value(), text)) << text;
+      EXPECT_FALSE(grammar::Matches(grammar.value(), text)) << text;
     }
   }
 }

@@ -112,8 +112,7 @@ Result<std::vector<Json>> ValueCompiler::Values(const Shape& shape) {
   return values;
 }
 
-Result<Dfa> ValueCompiler::StringsOf(const StringLimits& limits, const Dfa& within,
-                                     bool with_lengths) {
+Result<Dfa> ValueCompiler::StringsOf(const StringLimits& limits, const Dfa& within) {
   const Error too_complex{"'pattern' and lengths together are too complex to enforce"};
   std::optional<Dfa> dfa = within;
   for (const std::string& pattern : limits.patterns) {
@@ -121,7 +120,7 @@ Result<Dfa> ValueCompiler::StringsOf(const StringLimits& limits, const Dfa& with
     dfa = Intersect(*dfa, *strings);
     if (!dfa) return too_complex;
   }
-  if (with_lengths && (limits.min > 0 || limits.max >= 0)) {
+  if (limits.min > 0 || limits.max >= 0) {
     dfa = WithLength(*dfa, limits.min, limits.max);
     if (!dfa) return too_complex;
   }
@@ -132,7 +131,7 @@ Result<NodeId> ValueCompiler::AddStrings(const Shape& shape, StringStyle style) 
   const StringLimits& limits = shape.string;
   if (limits.patterns.empty()) return AddAnyString(builder_, style, limits.min, limits.max);
   const Dfa within = style == StringStyle::kRaw ? StringsWithoutMark() : AnyString();
-  FATHOM_TRY(const Dfa dfa, StringsOf(limits, within, true));
+  FATHOM_TRY(const Dfa dfa, StringsOf(limits, within));
   return AddString(builder_, dfa, style);
 }
 
@@ -151,7 +150,7 @@ Result<Dfa> ValueCompiler::NamesOf(const Conjunction& schemas, const Dfa& within
     if (AreTooLong(texts)) return TooLarge();
     names = Intersect(within, OneOf(texts));
   } else {
-    FATHOM_TRY(names, StringsOf(shape.string, within, true));
+    FATHOM_TRY(names, StringsOf(shape.string, within));
   }
   if (!names) return Error{"'propertyNames' is too complex to enforce"};
   return *std::move(names);
@@ -172,7 +171,7 @@ Result<NodeId> ValueCompiler::AddNames(const ObjectLimits& object, StringStyle s
   if (!object.by_pattern.empty()) limits.patterns.push_back(object.by_pattern.front().first);
   // A name in markup ends at the quote, and nothing is escaped there.
   if (style == StringStyle::kRaw) limits.patterns.emplace_back("^[^\"<>\\x00-\\x1f\\uff5c]+$");
-  FATHOM_TRY(const Dfa others, StringsOf(limits, AllBut(declared), true));
+  FATHOM_TRY(const Dfa others, StringsOf(limits, AllBut(declared)));
   FATHOM_TRY(const Dfa names, NamesOf(object.names, others));
   return AddString(builder_, names, style);
 }
@@ -326,11 +325,6 @@ Result<std::shared_ptr<const Grammar>> CompileSchema(const Json& schema,
   FATHOM_TRY_VOID(compiler.Run());
   std::shared_ptr<const Grammar> grammar = builder.Finish(start);
   if (grammar == nullptr) return Error{"#: no document satisfies the schema"};
-  return grammar;
-}
-
-std::shared_ptr<const Grammar> AnyJson() {
-  static const std::shared_ptr<const Grammar> grammar = CompileSchema(Json(true)).value();
   return grammar;
 }
 

@@ -48,7 +48,7 @@ class ValueCompiler {
   Result<void> AddShape(const Shape& shape, const Part& part);
   Result<void> AddArray(const ArrayLimits& array, const Part& part);
   Result<void> AddObject(const ObjectLimits& object, const Part& part);
-  Result<Dfa> StringsOf(const StringLimits& limits, const Dfa& within, bool with_lengths);
+  Result<Dfa> StringsOf(const StringLimits& limits, const Dfa& within);
   Result<Dfa> NamesOf(const Conjunction& schemas, const Dfa& within);
   void AddValue(const Json& value, NodeId from, NodeId to);
   NodeId Space(NodeId from);
