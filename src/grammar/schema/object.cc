@@ -23,6 +23,7 @@ Result<void> ObjectWriter::Write(NodeId start, NodeId end) {
   FATHOM_TRY(properties_, compiler_.Properties(object_));
   for (const Property& property : properties_) {
     is_required_.push_back(object_.required.contains(property.name));
+    if (is_required_.back()) required_end_ = is_required_.size();
   }
   const bool has_others = ValueCompiler::HasOthers(object_);
   // A name that is not declared may come twice, and is then one member for who reads it.
@@ -47,9 +48,7 @@ Result<void> ObjectWriter::Write(NodeId start, NodeId end) {
   builder_.Symbols(start, '{', '{', open);
   const NodeId first = compiler_.Space(open);
   builder_.Epsilon(first, Choose(0, 0));
-  const bool may_be_empty = object_.min == 0 && std::find(is_required_.begin(), is_required_.end(),
-                                                          true) == is_required_.end();
-  if (may_be_empty) builder_.Symbols(first, '}', '}', end);
+  if (object_.min == 0 && required_end_ == 0) builder_.Symbols(first, '}', '}', end);
   for (size_t i = 0; i <= properties_.size(); ++i) {
     for (int64_t count = 0; count <= count_max_; ++count) WriteAfter(i, count);
   }
@@ -68,10 +67,8 @@ Result<void> ObjectWriter::Write(NodeId start, NodeId end) {
 void ObjectWriter::WriteAfter(size_t index, int64_t count) {
   const bool is_full = object_.max >= 0 && count >= object_.max;
   if (count > 0) {
-    const bool is_complete =
-        count >= object_.min && std::find(is_required_.begin() + static_cast<int64_t>(index),
-                                          is_required_.end(), true) == is_required_.end();
-    if (is_complete) builder_.Epsilon(After(index, count), close_);
+    if (count >= object_.min && index >= required_end_)
+      builder_.Epsilon(After(index, count), close_);
     const NodeId comma = builder_.AddNode();
     if (!is_full) builder_.Symbols(After(index, count), ',', ',', comma);
     builder_.Epsilon(compiler_.Space(comma), Choose(index, count));

@@ -30,6 +30,7 @@ class ObjectWriter {
   const ObjectLimits& object_;
   std::vector<Property> properties_;
   std::vector<bool> is_required_;
+  size_t required_end_ = 0;  // after the last of them
   int64_t count_max_ = 1;
   std::vector<NodeId> after_;
   std::vector<NodeId> choose_;
