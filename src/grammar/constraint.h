@@ -11,6 +11,8 @@
 // - strings of a pattern, a format or an enum are written without needless escapes, formats in the
 //   part that every reader accepts (automaton/pattern.h);
 // - values are nested less than 200 deep; keywords of one type without "type" mean that type.
+// Where more than kPlacesMax (automaton/machine.h) properties or alternatives may come next, the
+// schema is refused, as far as that shows when it is compiled.
 // "oneOf" is enforced where its alternatives are provably apart. "format" beyond the known ones and
 // annotations say nothing. Any other keyword is an error: not, if, uniqueItems, contains, ...
 #pragma once

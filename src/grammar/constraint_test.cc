@@ -242,6 +242,23 @@ TEST(ToolGrammarTest, Errors) {
             "tool 'f': #: a parameter called '<' cannot be written in a tag");
 }
 
+// Each of them can be called, or none of the many is offered.
+TEST(ToolGrammarTest, HowManyToolsThereMayBe) {
+  const auto compile = [](int count) {
+    ToolBlock block;
+    for (int i = 0; i < count; ++i)
+      block.tools.push_back({"tool_" + std::to_string(i), Json(), true});
+    return CompileTools(block);
+  };
+  const auto most = compile(4000);
+  ASSERT_TRUE(most.ok()) << most.error().message;
+  EXPECT_TRUE(Matches(most.value(), "text" + Block(Call("tool_3999", "\n"))));
+  const auto above = compile(5000);
+  ASSERT_FALSE(above.ok());
+  EXPECT_EQ(above.error().message.find("tools: more properties or alternatives"), 0u)
+      << above.error().message;
+}
+
 TEST(ToolGrammarTest, TextWithoutTools) {
   EXPECT_TRUE(Matches(TextWithoutTools(), "a < b, ｜DSML and \"quotes\""));
   EXPECT_FALSE(Matches(TextWithoutTools(), "<｜DSML｜"));

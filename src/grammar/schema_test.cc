@@ -23,6 +23,10 @@ std::string ErrorOf(std::string_view schema, const SchemaOptions& options = {}) 
   return grammar.ok() ? "compiled" : grammar.error().message;
 }
 
+constexpr const char* kTooManyPlaces =
+    "#: more properties or alternatives may come next at one place than can be enforced (4096 "
+    "places)";
+
 // Every one of the texts is a document of the schema.
 void Takes(std::string_view schema, std::initializer_list<std::string_view> texts) {
   const auto grammar = Compile(schema);
@@ -300,7 +304,7 @@ TEST(SchemaTest, LargeSchemasAreReadOrRefusedSoon) {
             "#: the schema is too large to enforce");
   // One place with many ways on.
   const Json empty(Json::Object{{"enum", Json(Json::Array(150'000, Json(Json::Array{})))}});
-  EXPECT_EQ(error(empty), "");
+  EXPECT_EQ(error(empty), kTooManyPlaces);
   // Many references into many definitions, by anchor and by pointer.
   Json::Object definitions;
   Json::Object properties;
@@ -318,6 +322,43 @@ TEST(SchemaTest, LargeSchemasAreReadOrRefusedSoon) {
   EXPECT_EQ(error(Json(Json::Object{{"const", Json(std::string(30 << 20, 'x'))}})),
             "#: the schema is too large to enforce");
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(15));
+}
+
+Json OptionalProperties(int count) {
+  Json::Object properties;
+  for (int i = 0; i < count; ++i)
+    properties.emplace_back("name" + std::to_string(i), Json(Json::Object{{"type", "null"}}));
+  return Json(Json::Object{{"properties", Json(std::move(properties))}, {"type", "object"}});
+}
+
+// Where not all of them could be produced, none is promised.
+TEST(SchemaTest, WhatMayComeNextAtOnePlaceIsBounded) {
+  const auto most = CompileSchema(OptionalProperties(4000));
+  ASSERT_TRUE(most.ok()) << most.error().message;
+  EXPECT_TRUE(Matches(most.value(), R"({"name0":null,"name3999":null})"));
+  EXPECT_TRUE(Matches(most.value(), R"({"name3999":null})"));
+  const auto error = [](const Json& schema) {
+    const auto grammar = CompileSchema(schema);
+    return grammar.ok() ? "" : grammar.error().message;
+  };
+  const Json above = OptionalProperties(5000);
+  EXPECT_EQ(error(above), kTooManyPlaces);
+  // Inside, where many steps lead to.
+  const Json list(Json::Object{{"type", "array"}, {"minItems", 3}, {"items", above}});
+  EXPECT_EQ(
+      error(Json(Json::Object{{"type", "object"},
+                              {"properties", Json(Json::Object{{"first", true}, {"in", list}})},
+                              {"required", Json(Json::Array{"first", "in"})}})),
+      kTooManyPlaces);
+  // Few here and few there, and all at once.
+  Json::Array objects(50, OptionalProperties(200));
+  EXPECT_EQ(error(Json(Json::Object{{"anyOf", Json(std::move(objects))}})), kTooManyPlaces);
+  // As one list they are read together.
+  Json::Array values;
+  for (int i = 0; i < 5000; ++i) values.emplace_back(i);
+  const auto listed = CompileSchema(Json(Json::Object{{"enum", Json(values)}}));
+  ASSERT_TRUE(listed.ok()) << listed.error().message;
+  EXPECT_TRUE(Matches(listed.value(), "4999"));
 }
 
 TEST(SchemaTest, AnnotationsAreIgnored) {

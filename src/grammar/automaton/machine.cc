@@ -10,9 +10,6 @@
 namespace fathom::grammar {
 namespace {
 
-// Places one state may hold at once; what comes later in a more ambiguous state is left out, which
-// makes fewer documents, never wrong ones.
-constexpr size_t kConfigsMax = 4096;
 // What is remembered before states are forgotten. A step adds a small part of it.
 constexpr size_t kBytesKept = 24 << 20;
 // Of an entry in one of the hash tables.
@@ -39,9 +36,13 @@ Machine::Machine(std::shared_ptr<const Grammar> grammar, bool mark_is_spelled)
       classes_(grammar_->class_symbol.size()),
       bytes_max_(kBytesKept) {
   Reset();
+  start_ = StartOf(grammar_->start);
+}
+
+StateId Machine::StartOf(NodeId part) {
   Begin();
-  Add({grammar_->start, 0, 0});
-  start_ = Close();
+  Add({part, 0, 0});
+  return Close();
 }
 
 void Machine::Reset() {
@@ -75,7 +76,7 @@ void Machine::Begin() {
 
 void Machine::Add(const Config& config) {
   const uint32_t needed = frames_[config.stack].depth + grammar_->nodes[config.node].height;
-  if (needed > kDepthMax || added_.size() >= kConfigsMax) return;
+  if (needed > kDepthMax) return;
   if (seen_.size() < 2 * (added_.size() + 1)) {
     seen_.assign(2 * seen_.size(), 0);
     for (size_t i = 0; i < added_.size(); ++i) {
@@ -87,6 +88,10 @@ void Machine::Add(const Config& config) {
   size_t slot = HashOf(config) & (seen_.size() - 1);
   for (; seen_[slot] != 0; slot = (slot + 1) & (seen_.size() - 1)) {
     if (added_[seen_[slot] - 1] == config) return;
+  }
+  if (added_.size() >= kPlacesMax) {
+    has_left_out_ = true;
+    return;
   }
   added_.push_back(config);
   seen_[slot] = static_cast<uint32_t>(added_.size());
@@ -127,9 +132,12 @@ void Machine::Follow(const Config& config) {
         }
         break;
       case Edge::Kind::kCall:
-        // Without room no frame is made either.
-        if (added_.size() >= kConfigsMax) break;
         if (frames_[config.stack].depth + 1 + grammar_->nodes[edge.value].height > kDepthMax) break;
+        // Without room no frame is made either.
+        if (added_.size() >= kPlacesMax) {
+          has_left_out_ = true;
+          break;
+        }
         Add({edge.value, 0, Push(edge.target, config.count, config.stack)});
         break;
     }

@@ -18,6 +18,10 @@ namespace fathom::grammar {
 using StateId = uint32_t;
 inline constexpr StateId kDead = 0;
 
+// Places one state may hold at once. What comes later in a more ambiguous state is left out, which
+// makes fewer documents, never wrong ones; places.h finds such grammars.
+inline constexpr size_t kPlacesMax = 4096;
+
 // A place in the grammar. `stack` names the calls around it, 0 for none.
 struct Config {
   NodeId node;
@@ -33,6 +37,8 @@ class Machine {
 
   // Valid until Trim forgets.
   StateId start() const { return start_; }
+  // The state at the beginning of a part, as if it were the whole.
+  StateId StartOf(NodeId part);
   // The state after one more symbol; kDead when nothing can be read.
   StateId Step(StateId state, uint16_t symbol) {
     return StepClass(state, grammar_->symbol_class[symbol]);
@@ -62,6 +68,9 @@ class Machine {
   // True when it did.
   bool Trim(std::span<StateId> kept) { return is_full_ && Forget(kept); }
   bool Trim(StateId& kept) { return Trim(std::span(&kept, 1)); }
+  size_t places(StateId state) const { return states_[state].size; }
+  // Whether a state that was found so far would have held more than kPlacesMax.
+  bool has_left_out() const { return has_left_out_; }
   // Of states, their places and stacks.
   size_t remembered_bytes() const;
   const Grammar& grammar() const { return *grammar_; }
@@ -104,6 +113,7 @@ class Machine {
   StateId start_ = kDead;
   size_t bytes_max_;  // remembered before states are forgotten
   bool is_full_ = false;
+  bool has_left_out_ = false;
 
   std::vector<Frame> frames_;
   std::unordered_multimap<uint64_t, uint32_t> frame_by_hash_;

@@ -28,7 +28,7 @@ std::shared_ptr<const Grammar> ManyPlaces(int count, Json::Array values = {}) {
 }
 
 TEST(MachineTest, ALongTextOfManyPlacesStaysWithinBounds) {
-  Machine machine(ManyPlaces(1000), true);
+  Machine machine(ManyPlaces(800), true);
   StateId state = machine.Read(machine.start(), "\"");
   for (int i = 0; i < 9000; ++i) {
     state = machine.Read(state, "x");

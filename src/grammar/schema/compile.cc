@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "grammar/automaton/places.h"
 #include "grammar/constraint.h"
 #include "grammar/schema/object.h"
 #include "grammar/schema/reference.h"
@@ -325,6 +326,7 @@ Result<std::shared_ptr<const Grammar>> CompileSchema(const Json& schema,
   FATHOM_TRY_VOID(compiler.Run());
   std::shared_ptr<const Grammar> grammar = builder.Finish(start);
   if (grammar == nullptr) return Error{"#: no document satisfies the schema"};
+  if (!KeepsAllPlaces(grammar)) return TooManyPlaces().In("#");
   return grammar;
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "grammar/automaton/places.h"
 #include "grammar/constraint.h"
 #include "grammar/schema/compile.h"
 
@@ -183,6 +184,7 @@ Result<std::shared_ptr<const Grammar>> CompileTools(const ToolBlock& block,
   }
   std::shared_ptr<const Grammar> grammar = builder.Finish(start);
   if (grammar == nullptr) return Error{"no call of the tools satisfies their parameters"};
+  if (!KeepsAllPlaces(grammar)) return TooManyPlaces().In("tools");
   return grammar;
 }
 
