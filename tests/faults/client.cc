@@ -1,149 +1,22 @@
 #include "tests/faults/client.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cctype>
 #include <chrono>
+#include <utility>
 
 namespace fathom::faults {
-namespace {
-
-constexpr int kPatienceMs = 10000;
-
-}  // namespace
-
-Client::Client(int port, int receive_bytes) : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
-  if (receive_bytes > 0)
-    setsockopt(socket_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
-  const int one = 1;
-  setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) Close();
-}
-
-void Client::Close(bool is_reset) {
-  if (socket_ < 0) return;
-  if (is_reset) {
-    const linger now = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(socket_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-  }
-  close(std::exchange(socket_, -1));
-}
-
-bool Client::Send(std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t sent = send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (sent <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(sent));
-  }
-  return true;
-}
-
-void Client::FinishSending() { shutdown(socket_, SHUT_WR); }
-
-bool Client::More() {
-  pollfd waiting = {.fd = socket_, .events = POLLIN, .revents = 0};
-  if (socket_ < 0 || poll(&waiting, 1, kPatienceMs) <= 0) return false;
-  char buffer[65536];
-  const ssize_t got = recv(socket_, buffer, sizeof buffer, 0);
-  if (got <= 0) return false;
-  unread_.append(buffer, static_cast<size_t>(got));
-  return true;
-}
-
-bool Client::TakeLine(std::string& line) {
-  size_t end;
-  while ((end = unread_.find("\r\n")) == unread_.npos)
-    if (!More()) return false;
-  line = unread_.substr(0, end);
-  unread_.erase(0, end + 2);
-  return true;
-}
-
-bool Client::ReadHead(Reply& reply) {
-  std::string line;
-  if (!TakeLine(line)) return false;
-  EXPECT_TRUE(line.starts_with("HTTP/1.1 ")) << line;
-  if (line.size() < 12) return false;
-  reply.status = std::stoi(line.substr(9, 3));
-  while (TakeLine(line)) {
-    if (line.empty()) return true;
-    const size_t colon = std::min(line.find(": "), line.size());
-    std::string name = line.substr(0, colon);
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    reply.headers.emplace_back(std::move(name), line.substr(std::min(colon + 2, line.size())));
-  }
-  return false;
-}
-
-bool Client::ReadChunks(std::string& body) {
-  std::string line;
-  while (TakeLine(line)) {
-    const size_t bytes = std::stoul(line, nullptr, 16);
-    while (unread_.size() < bytes + 2)
-      if (!More()) {
-        body += unread_;
-        return false;
-      }
-    body.append(unread_, 0, bytes);
-    EXPECT_EQ(unread_.substr(bytes, 2), "\r\n");
-    unread_.erase(0, bytes + 2);
-    if (bytes == 0) return true;
-  }
-  return false;
-}
 
 Reply Client::Read() {
-  Reply reply;
+  http_tests::Response response;
   do {
-    reply = {};
-    if (!ReadHead(reply)) {
-      reply.status = 0;
-      return reply;
-    }
-  } while (reply.status == 100);
-  if (reply.Header("transfer-encoding") == "chunked") {
-    reply.is_cut = !ReadChunks(reply.body);
-    return reply;
-  }
-  const std::string_view length = reply.Header("content-length");
-  const size_t bytes = length.empty() ? 0 : std::stoul(std::string(length));
-  while (unread_.size() < bytes)
-    if (!More()) {
-      reply.is_cut = true;
-      break;
-    }
-  reply.body = unread_.substr(0, bytes);
-  unread_.erase(0, bytes);
-  return reply;
-}
-
-bool Client::WaitForBytes(size_t bytes) {
-  const size_t wanted = unread_.size() + bytes;
-  while (unread_.size() < wanted)
-    if (!More()) return false;
-  return true;
-}
-
-bool Client::IsClosedByPeer() {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
-  while (More()) {
-    unread_.clear();
-    if (std::chrono::steady_clock::now() > end) return false;
-  }
-  pollfd waiting = {.fd = socket_, .events = POLLIN, .revents = 0};
-  return poll(&waiting, 1, 0) > 0;  // readable, and nothing to read: the end
+    response = http_tests::Client::Read();
+  } while (response.status == 100);
+  return {.status = response.status,
+          .headers = std::move(response.headers),
+          .body = std::move(response.body),
+          .is_cut = response.status != 0 && !response.is_complete};
 }
 
 std::string PostText(const std::string& target, const std::string& body,

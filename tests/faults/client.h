@@ -1,4 +1,4 @@
-// A client that may misbehave: bytes over a loopback socket, sent and read as a test says. And the
+// The client of tests/http, which may misbehave, with replies as tests/api reads them. And the
 // server that it talks to: the nano model behind the real HTTP.
 #pragma once
 
@@ -10,6 +10,7 @@
 
 #include "server/http.h"
 #include "tests/api/requests.h"
+#include "tests/http/client.h"
 
 namespace fathom::faults {
 
@@ -24,39 +25,13 @@ inline constexpr double kPromptSeconds = 10;
 inline constexpr double kPromptSeconds = 2;
 #endif
 
-class Client {
+class Client : public http_tests::Client {
  public:
-  // `receive_bytes`: how much the kernel takes in before it is read; 0: as it likes.
-  explicit Client(int port, int receive_bytes = 0);
-  ~Client() { Close(); }
-  Client(Client&& other) noexcept
-      : socket_(std::exchange(other.socket_, -1)), unread_(std::move(other.unread_)) {}
-  Client& operator=(Client&&) = delete;
+  explicit Client(int port, int receive_bytes = 0) : http_tests::Client(Try(port, receive_bytes)) {}
 
-  bool is_connected() const { return socket_ >= 0; }
-  // False when the peer is gone.
-  bool Send(std::string_view bytes);
-  // Says that no more will come; answers can still be read.
-  void FinishSending();
-  // The next answer; status 0 when the connection closed or ten seconds passed before its head was
-  // there. is_cut: it closed before the answer's end.
+  // The next answer that is more than "go on"; status 0 when the connection closed before its head
+  // was there. is_cut: it closed before the answer's end.
   Reply Read();
-  // Until so many more bytes are there; false when the connection closed before.
-  bool WaitForBytes(size_t bytes);
-  // Whether the peer closes within ten seconds; what it sends until then is dropped.
-  bool IsClosedByPeer();
-  // At once; with `is_reset` by a RST, as when a process dies with bytes unread.
-  void Close(bool is_reset = false);
-
- private:
-  bool More();
-  bool ReadHead(Reply& reply);
-  bool ReadChunks(std::string& body);
-  // The next line without CR LF; false when it never comes.
-  bool TakeLine(std::string& line);
-
-  int socket_ = -1;
-  std::string unread_;
 };
 
 // The text of a request.

@@ -49,7 +49,7 @@ TEST(Faults, DisconnectingInTheMiddleCancels) {
         } else {
           ASSERT_TRUE(server.inner().WaitUntilRunning());
         }
-        client.Close(is_reset);
+        is_reset ? client.Reset() : client.Close();
         EXPECT_LT(server.SecondsUntilIdle(), kPromptSeconds);
       }
     }
@@ -158,7 +158,7 @@ TEST(Faults, OneByteAtATime) {
   server.ExpectWell();  // meanwhile
   heads_thread.join();
   bodies_thread.join();
-  EXPECT_TRUE(silent.IsClosedByPeer());
+  EXPECT_TRUE(silent.IsClosed());
   EXPECT_TRUE(WaitForConnections(server, 0));
   server.ExpectWell();
 }
@@ -173,7 +173,7 @@ TEST(Faults, LateHeadsAndBodiesAre408) {
     const Reply reply = client->Read();
     EXPECT_EQ(reply.status, 408);
     EXPECT_NE(conformance::TextAt(conformance::BodyOf(reply), "error.message"), "");
-    EXPECT_TRUE(client->IsClosedByPeer());
+    EXPECT_TRUE(client->IsClosed());
   }
 }
 
@@ -237,7 +237,7 @@ TEST(Faults, ConnectionsHaveALimit) {
       continue;
     }
     EXPECT_EQ(clients.back().Read().status, 503);
-    EXPECT_TRUE(clients.back().IsClosedByPeer());
+    EXPECT_TRUE(clients.back().IsClosed());
   }
   ASSERT_TRUE(clients[0].Send(PostText(Dialect::kChat, {.max_tokens = 1})));
   EXPECT_EQ(clients[0].Read().status, 200) << "those that were there first stay";

@@ -155,11 +155,11 @@ TEST(Faults, BytesThatAreNoHttp) {
     }
     Client client = server.Connect();
     ASSERT_TRUE(client.Send(request));
-    client.FinishSending();
+    client.ShutDownSending();
     const Reply reply = client.Read();
     EXPECT_LT(reply.status, 500) << reply.status << request;
     if (reply.status == 0) {
-      EXPECT_TRUE(client.IsClosedByPeer()) << "neither answered nor closed: " << request;
+      EXPECT_TRUE(client.IsClosed()) << "neither answered nor closed: " << request;
     }
   }
   server.SecondsUntilIdle();
@@ -181,7 +181,7 @@ TEST(Faults, AmbiguousLengthsAreRefused) {
     const Reply reply = client.Read();
     EXPECT_TRUE(reply.status == 400 || reply.status == 413 || reply.status == 501)
         << reply.status << headers;
-    EXPECT_TRUE(client.IsClosedByPeer()) << headers;
+    EXPECT_TRUE(client.IsClosed()) << headers;
   }
   server.ExpectWell();
 }

@@ -29,16 +29,24 @@ std::string_view Response::Header(std::string_view name) const {
 }
 
 Client Client::Tcp(int port) {
+  Client client = Try(port);
+  EXPECT_TRUE(client.is_connected()) << strerror(errno);
+  return client;
+}
+
+Client Client::Try(int port, int receive_bytes) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (receive_bytes > 0)
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0)
-      << strerror(errno);
   const int on = 1;  // what is cut apart shall travel apart
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  return Client(fd);
+  Client client(fd);
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) client.Close();
+  return client;
 }
 
 Client Client::Unix(const std::string& path) {
@@ -79,6 +87,7 @@ bool Client::Send(std::string_view bytes) {
 }
 
 bool Client::Receive() {
+  if (fd_ < 0) return false;
   pollfd readable{.fd = fd_, .events = POLLIN, .revents = 0};
   if (poll(&readable, 1, kPatienceMs) != 1) {
     ADD_FAILURE() << "nothing came from the server";
@@ -119,6 +128,13 @@ bool Client::ReadBytes(size_t count, std::string& bytes) {
     if (!Receive()) return false;
   bytes = unread_.substr(0, count);
   unread_.erase(0, count);
+  return true;
+}
+
+bool Client::WaitForBytes(size_t count) {
+  const size_t wanted = unread_.size() + count;
+  while (unread_.size() < wanted)
+    if (!Receive()) return false;
   return true;
 }
 

@@ -27,16 +27,22 @@ struct Response {
 class Client {
  public:
   static Client Tcp(int port);
+  // One that need not find anybody. `receive_bytes`: how much the kernel takes in before it is
+  // read; 0: as it likes.
+  static Client Try(int port, int receive_bytes = 0);
   static Client Unix(const std::string& path);
   ~Client();
   Client(Client&& other) noexcept;
   Client& operator=(Client&&) = delete;
 
   int fd() const { return fd_; }
+  bool is_connected() const { return fd_ >= 0; }
   // False when the server has closed.
   bool Send(std::string_view bytes);
   // The next answer; one to HEAD has no body.
   Response Read(bool answers_head = false);
+  // Until so many more bytes are there; false when the server closes before.
+  bool WaitForBytes(size_t count);
   // Whatever comes until `text` has come, or nothing more does.
   std::string ReadUntil(std::string_view text);
   // Whether the server closes within the time, sending no more. The bytes it does send are lost.
