@@ -100,6 +100,9 @@ Result<int> Serve(ServeOptions& options) {
                      : "--scripted replaces the model's answers by a file's, for tests: expected "
                        "--allow-scripted beside it, found none"};
   FATHOM_TRY_VOID(ReadKeys(options));
+  if (options.http.all_bodies_bytes_max < options.http.body_bytes_max)
+    return Error{fmt::format("--all-bodies-limit: expected at least --body-limit, {}, found {}",
+                             options.http.body_bytes_max, options.http.all_bodies_bytes_max)};
   SetLogLevel(LevelOf(options.log_level));
   FATHOM_TRY(const std::string dir, options.model.Directory());
   engine::EngineOptions engine;
@@ -171,6 +174,12 @@ void AddNetwork(CLI::App& command, ServeOptions& options) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command.add_option("--api-keys", options.keys_file,
+  command
+      .add_option("--all-bodies-limit", http.all_bodies_bytes_max,
+                  "Bytes of the bodies that are being read, all together, at most; who comes then "
+                  "gets status 503")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
                      "File with one accepted key on each line; $FATHOM_API_KEY is accepted as well "
                      "(default: every key, or none)");
 }

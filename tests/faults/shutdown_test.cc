@@ -178,6 +178,41 @@ TEST(Faults, TheProgramEndsWellOnSigterm) {
   }
 }
 
+TEST(Faults, TheProgramBoundsAllBodiesTogether) {
+  const auto with_limit = [](const char* limit) {
+    return std::vector<std::string>{"serve",
+                                    "--port",
+                                    "0",
+                                    "-m",
+                                    conformance::NanoDir(),
+                                    "--log",
+                                    "error",
+                                    "--body-limit",
+                                    "1000",
+                                    "--all-bodies-limit",
+                                    limit};
+  };
+  Program program(with_limit("1500"));
+  const int port = program.Port();
+  ASSERT_GT(port, 0) << program.text();
+  const std::string most = "POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" +
+                           std::string(900, ' ');
+  Client first(port), second(port);
+  ASSERT_TRUE(first.Send(most) && second.Send(most));
+  pollfd answered[] = {{first.fd(), POLLIN, 0}, {second.fd(), POLLIN, 0}};
+  ASSERT_EQ(poll(answered, 2, 30000), 1);
+  const Reply reply = (answered[0].revents != 0 ? first : second).Read();
+  EXPECT_EQ(reply.status, 503);
+  EXPECT_NE(reply.body.find("bodies of all requests"), reply.body.npos) << reply.body;
+
+  Program mistaken(with_limit("999"));
+  EXPECT_EQ(mistaken.Port(), 0);
+  EXPECT_EQ(mistaken.Wait(), 2);
+  EXPECT_NE(mistaken.text().find("--all-bodies-limit: expected at least --body-limit, 1000"),
+            std::string::npos)
+      << mistaken.text();
+}
+
 #endif
 
 }  // namespace
