@@ -17,34 +17,25 @@ constexpr int64_t kSlabBytes = int64_t{32} << 20;
 
 int64_t RoundUp(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
-struct Slab;
-
 }  // namespace
 
 struct PageRef::Page {
   std::byte* data = nullptr;
   std::atomic<int64_t> references{0};
   PagePool* pool = nullptr;
-  void* slab = nullptr;
+  PagePool::Slab* slab = nullptr;
 };
 
-namespace {
-
-struct Slab {
+struct PagePool::Slab {
   tensor::RawBuffer memory;
-  std::vector<void*> free;  // its pages that nobody refers to
-  int64_t pages = 0;
+  std::unique_ptr<PageRef::Page[]> pages;
+  int64_t count = 0;
+  std::vector<PageRef::Page*> free;  // those that nobody refers to
 };
-
-}  // namespace
 
 struct PagePool::State {
   std::mutex mutex;
-  struct Owned {
-    Slab slab;
-    std::unique_ptr<PageRef::Page[]> pages;
-  };
-  std::vector<std::unique_ptr<Owned>> slabs;
+  std::vector<std::unique_ptr<Slab>> slabs;
   int64_t in_use = 0;
   std::shared_ptr<PagePool> self;  // while pages are in use, which need the pool
 };
@@ -106,47 +97,45 @@ PageRef PagePool::New() {
   const std::lock_guard lock(state_->mutex);
   auto& slabs = state_->slabs;
   auto with_room = std::find_if(slabs.begin(), slabs.end(),
-                                [](const auto& owned) { return !owned->slab.free.empty(); });
+                                [](const auto& slab) { return !slab->free.empty(); });
   if (with_room == slabs.end()) {
-    auto owned = std::make_unique<State::Owned>();
-    Slab& slab = owned->slab;
-    slab.pages = std::max<int64_t>(1, kSlabBytes / std::max<int64_t>(1, page_bytes_));
-    slab.pages = std::min<int64_t>(slab.pages, 1024);
-    slab.memory = tensor::RawBuffer(slab.pages * page_bytes_);
-    slab.memory.UseLargePages();
-    owned->pages = std::make_unique<PageRef::Page[]>(static_cast<size_t>(slab.pages));
-    slab.free.reserve(static_cast<size_t>(slab.pages));
-    for (int64_t i = slab.pages; i-- > 0;) {
-      PageRef::Page& page = owned->pages[static_cast<size_t>(i)];
-      page.data = slab.memory.data() + i * page_bytes_;
+    auto slab = std::make_unique<Slab>();
+    slab->count = std::max<int64_t>(1, kSlabBytes / std::max<int64_t>(1, page_bytes_));
+    slab->count = std::min<int64_t>(slab->count, 1024);
+    slab->memory = tensor::RawBuffer(slab->count * page_bytes_);
+    slab->memory.UseLargePages();
+    slab->pages = std::make_unique<PageRef::Page[]>(static_cast<size_t>(slab->count));
+    slab->free.reserve(static_cast<size_t>(slab->count));
+    for (int64_t i = slab->count; i-- > 0;) {
+      PageRef::Page& page = slab->pages[static_cast<size_t>(i)];
+      page.data = slab->memory.data() + i * page_bytes_;
       page.pool = this;
-      page.slab = &slab;
-      slab.free.push_back(&page);
+      page.slab = slab.get();
+      slab->free.push_back(&page);
     }
-    slabs.push_back(std::move(owned));
+    slabs.push_back(std::move(slab));
     with_room = slabs.end() - 1;
   }
-  auto* page = static_cast<PageRef::Page*>((*with_room)->slab.free.back());
-  (*with_room)->slab.free.pop_back();
+  PageRef::Page* page = (*with_room)->free.back();
+  (*with_room)->free.pop_back();
   page->references.store(1, std::memory_order_relaxed);
   if (state_->in_use++ == 0) state_->self = weak_from_this().lock();
   return PageRef(page);
 }
 
-void PagePool::GiveBack(void* given) {
-  auto* page = static_cast<PageRef::Page*>(given);
+void PagePool::GiveBack(PageRef::Page* page) {
   std::shared_ptr<PagePool> last;  // dropped after the lock
   const std::lock_guard lock(state_->mutex);
-  Slab& slab = *static_cast<Slab*>(page->slab);
-  slab.free.push_back(page);
+  Slab* slab = page->slab;
+  slab->free.push_back(page);
   if (--state_->in_use == 0) last = std::move(state_->self);
-  if (std::ssize(slab.free) < slab.pages) return;
+  if (std::ssize(slab->free) < slab->count) return;
   auto& slabs = state_->slabs;
-  const bool others_have_room = std::any_of(slabs.begin(), slabs.end(), [&](const auto& owned) {
-    return &owned->slab != &slab && !owned->slab.free.empty();
+  const bool others_have_room = std::any_of(slabs.begin(), slabs.end(), [&](const auto& other) {
+    return other.get() != slab && !other->free.empty();
   });
   if (others_have_room)
-    std::erase_if(slabs, [&](const auto& owned) { return &owned->slab == &slab; });
+    std::erase_if(slabs, [&](const auto& other) { return other.get() == slab; });
 }
 
 int64_t PagePool::pages_in_use() const {

@@ -73,9 +73,10 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
 
  private:
   friend class PageRef;
+  struct Slab;
   struct State;
   explicit PagePool(int64_t page_bytes);
-  void GiveBack(void* page);
+  void GiveBack(PageRef::Page* page);
   int64_t page_bytes_;
   std::unique_ptr<State> state_;
 };
