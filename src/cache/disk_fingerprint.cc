@@ -27,6 +27,7 @@ constexpr int64_t kSampleBytes = 4096;
 // The header's length field is foreign data.
 constexpr int64_t kHeaderBytesMax = int64_t{1} << 28;
 
+// Not a MappedFile: there each sample would bring in the large page around it.
 class File {
  public:
   explicit File(const std::string& path) : fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}

@@ -170,12 +170,13 @@ Miss PrefixTree::State::Explain(std::string_view key, std::span<const TokenId> t
                                 const Walk& walk) const {
   const int64_t found = walk.with_tail == nullptr ? 0 : walk.with_tail->depth;
   if (found == walk.limit) return {};
-  uint64_t path = RootHash(key);
-  for (int64_t i = 0; i < walk.limit; ++i) {
-    path = PathHash(path, PageOf(tokens, i));
-    if (i >= found && ghosts.Has(path)) return {.reason = Miss::Reason::kEvicted};
-  }
   const int64_t matched = std::ssize(walk.path);
+  uint64_t path = found > 0 ? walk.with_tail->hash : RootHash(key);
+  for (int64_t i = found; i < walk.limit; ++i) {
+    path =
+        i < matched ? walk.path[static_cast<size_t>(i)]->hash : PathHash(path, PageOf(tokens, i));
+    if (ghosts.Has(path)) return {.reason = Miss::Reason::kEvicted};
+  }
   const Node* last = matched > 0 ? walk.path.back() : walk.root;
   if (matched == 0 && OthersBeginWith(walk.root, PageOf(tokens, 0)))
     return {.reason = Miss::Reason::kOtherKey};

@@ -193,7 +193,7 @@ bool Batcher::WaitsForReader(const Job& job) const {
     const int64_t first = reader->cuts.front();
     return first < std::ssize(wanted) &&
            std::equal(wanted.begin(), wanted.begin() + first, read.begin()) &&
-           source_.Peek(wanted, job.request.key).tokens < first;
+           source_.Depth(wanted, job.request.key) < first;
   });
 }
 

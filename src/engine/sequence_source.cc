@@ -55,6 +55,11 @@ SequenceSource::Acquired SequenceSource::Acquire(std::span<const TokenId> prompt
   return acquired;
 }
 
+// All but the last token, whose logits are wanted.
+int64_t SequenceSource::Depth(std::span<const TokenId> prompt, std::string_view key) const {
+  return tree_ ? tree_->Depth(key, prompt.first(prompt.size() - 1)) : 0;
+}
+
 Prefix SequenceSource::Peek(std::span<const TokenId> prompt, std::string_view key) const {
   return tree_ ? tree_->Peek(key, prompt) : Prefix{};
 }

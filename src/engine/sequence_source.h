@@ -52,6 +52,8 @@ class SequenceSource {
   // from the disk included. `key` is whose prompt it is.
   Acquired Acquire(std::span<const TokenId> prompt, std::string_view key, int64_t capacity,
                    const DiskLoad* load);
+  // How many tokens Acquire would find in memory.
+  int64_t Depth(std::span<const TokenId> prompt, std::string_view key) const;
   // What Acquire would find in memory; holding it keeps its pages from going.
   cache::Prefix Peek(std::span<const TokenId> prompt, std::string_view key) const;
 
