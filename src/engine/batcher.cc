@@ -171,7 +171,7 @@ int64_t Batcher::ShareAmong(std::vector<Job*>& readers, int64_t rows) {
 }
 
 // One that waits for others to do its work is no reason for those behind it to wait as well.
-Verdict Batcher::Judge(const Job& job) {
+Batcher::Verdict Batcher::Judge(const Job& job) {
   if (job.load != nullptr && UsesCache(job)) {
     if (job.load->state == DiskLoad::State::kNew) StartLoad(job.load);
     if (job.load->state == DiskLoad::State::kLoading) return Verdict::kSkip;

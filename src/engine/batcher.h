@@ -16,7 +16,6 @@
 #include "engine/job.h"
 #include "engine/sequence_source.h"
 #include "engine/step_pace.h"
-#include "engine/waiting_line.h"
 #include "kernels/context.h"
 #include "model/forward.h"
 #include "model/weights.h"
@@ -31,7 +30,8 @@ class Batcher {
   Batcher(const model::LoadedModel& model, const EngineOptions& options,
           std::function<void()> wake);
 
-  // Takes the first waiting request that the judge wants (WaitingLine::Take).
+  enum class Verdict { kTake, kSkip, kStop };
+  // Takes the first waiting request that the judge wants; null when it stops before, or wants none.
   using Next = FunctionRef<std::unique_ptr<Job>(FunctionRef<Verdict(const Job&)>)>;
 
   bool is_idle() const { return jobs_.empty(); }

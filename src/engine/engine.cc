@@ -79,7 +79,7 @@ class Engine::Impl {
   void Run();
   bool IsSomeoneWaiting() const;
   Orders NextOrders(bool was_idle);
-  std::unique_ptr<Job> TakeWaiting(FunctionRef<Verdict(const Job&)> judge);
+  std::unique_ptr<Job> TakeWaiting(FunctionRef<Batcher::Verdict(const Job&)> judge);
   void Publish(int64_t dropped);
 
   EngineOptions options_;
@@ -271,8 +271,9 @@ void Engine::Impl::Run() {
     for (const uint64_t ticket : orders.cancels) batcher_->Cancel(ticket);
     if (orders.cancel_all) batcher_->CancelAll();
     if (!orders.stop)
-      batcher_->Step([&](FunctionRef<Verdict(const Job&)> judge) { return TakeWaiting(judge); },
-                     orders.probe);
+      batcher_->Step(
+          [&](FunctionRef<Batcher::Verdict(const Job&)> judge) { return TakeWaiting(judge); },
+          orders.probe);
     Publish(dropped);
     was_idle = batcher_->counts().steps == steps && batcher_->is_idle() && IsSomeoneWaiting();
     if (orders.stop) return;
@@ -306,10 +307,23 @@ Engine::Impl::Orders Engine::Impl::NextOrders(bool was_idle) {
   return orders;
 }
 
-std::unique_ptr<Job> Engine::Impl::TakeWaiting(FunctionRef<Verdict(const Job&)> judge) {
-  const std::lock_guard lock(mutex_);
-  std::unique_ptr<Job> job = line_.Take(judge);
-  if (job == nullptr) return nullptr;
+// The mutex is free while the judge looks at a job, which may mean comparing its whole prompt and
+// making room for it. A job that is cancelled meanwhile leaves the line but lives on: this thread
+// drops it, after the step.
+std::unique_ptr<Job> Engine::Impl::TakeWaiting(FunctionRef<Batcher::Verdict(const Job&)> judge) {
+  using Verdict = Batcher::Verdict;
+  WaitingLine::Cursor cursor;
+  std::unique_ptr<Job> job;
+  std::unique_lock lock(mutex_);
+  while (job == nullptr) {
+    const Job* next = line_.Next(cursor);
+    if (next == nullptr) return nullptr;
+    lock.unlock();
+    const Verdict verdict = judge(*next);
+    lock.lock();
+    if (verdict == Verdict::kStop) return nullptr;
+    if (verdict == Verdict::kTake) job = line_.Take(cursor);
+  }
   constexpr double kNewest = 0.2;
   const Clock::time_point now = Clock::now();
   start_gap_s_ += kNewest * (Seconds(now - std::max(start_, job->submitted)) - start_gap_s_);

@@ -33,18 +33,21 @@ void WaitingLine::ForgetKeys(Turns& turns) {
   if (turns.next.size() >= kKeysMax) turns.next.clear();
 }
 
-std::unique_ptr<Job> WaitingLine::Take(FunctionRef<Verdict(const Job&)> judge) {
-  for (auto it = jobs_.begin(); it != jobs_.end(); ++it) {
-    const Verdict verdict = judge(*it->second);
-    if (verdict == Verdict::kStop) return nullptr;
-    if (verdict == Verdict::kSkip) continue;
-    std::unique_ptr<Job> job = std::move(it->second);
-    int64_t& now = turns_[job->request.priority].now;
-    now = std::max(now, std::get<1>(it->first));
-    jobs_.erase(it);
-    return job;
-  }
-  return nullptr;
+const Job* WaitingLine::Next(Cursor& cursor) const {
+  const auto it = cursor.place_ ? jobs_.upper_bound(*cursor.place_) : jobs_.begin();
+  if (it == jobs_.end()) return nullptr;
+  cursor.place_ = it->first;
+  return it->second.get();
+}
+
+std::unique_ptr<Job> WaitingLine::Take(const Cursor& cursor) {
+  const auto it = cursor.place_ ? jobs_.find(*cursor.place_) : jobs_.end();
+  if (it == jobs_.end()) return nullptr;
+  std::unique_ptr<Job> job = std::move(it->second);
+  int64_t& now = turns_[job->request.priority].now;
+  now = std::max(now, std::get<1>(it->first));
+  jobs_.erase(it);
+  return job;
 }
 
 std::unique_ptr<Job> WaitingLine::Remove(uint64_t ticket) {

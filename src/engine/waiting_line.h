@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <unordered_map>
@@ -18,10 +19,16 @@
 
 namespace fathom::engine {
 
-enum class Verdict { kTake, kSkip, kStop };
-
 class WaitingLine {
+  using Place = std::tuple<int64_t, int64_t, uint64_t>;  // -priority, tag, ticket
+
  public:
+  // Where a walk along the line stands, which may change between two steps.
+  class Cursor {
+    friend class WaitingLine;
+    std::optional<Place> place_;  // nullopt: before the first
+  };
+
   int64_t size() const { return std::ssize(jobs_); }
   // The one whose turn is next; null when none waits.
   const Job* front() const { return jobs_.empty() ? nullptr : jobs_.begin()->second.get(); }
@@ -29,8 +36,10 @@ class WaitingLine {
   bool Any(FunctionRef<bool(const Job&)> is_so) const;
 
   void Push(std::unique_ptr<Job> job);
-  // The first that `judge` takes; null when it stops before, or takes none.
-  std::unique_ptr<Job> Take(FunctionRef<Verdict(const Job&)> judge);
+  // Moves on to the next one; null behind the last.
+  const Job* Next(Cursor& cursor) const;
+  // Gives its turn to the one at the cursor; null when it has left the line.
+  std::unique_ptr<Job> Take(const Cursor& cursor);
   // Null when no such ticket waits.
   std::unique_ptr<Job> Remove(uint64_t ticket);
   std::vector<std::unique_ptr<Job>> RemoveAll();
@@ -40,7 +49,6 @@ class WaitingLine {
     int64_t now = 0;                                // tag of the latest request that was taken
     std::unordered_map<std::string, int64_t> next;  // by key; where none is named: now
   };
-  using Place = std::tuple<int64_t, int64_t, uint64_t>;  // -priority, tag, ticket
 
   void ForgetKeys(Turns& turns);
 

@@ -17,9 +17,15 @@ class WaitingLineTest : public testing::Test {
   // Keys and tickets of everything that waits, as it would be taken.
   std::string TakeAll() {
     std::string order;
-    while (const auto job = line_.Take([](const Job&) { return Verdict::kTake; }))
+    while (const auto job = TakeFirst())
       order += job->request.key + std::to_string(job->ticket) + " ";
     return order;
+  }
+
+  std::unique_ptr<Job> TakeFirst() {
+    WaitingLine::Cursor cursor;
+    (void)line_.Next(cursor);
+    return line_.Take(cursor);
   }
 
   WaitingLine line_;
@@ -51,15 +57,34 @@ TEST_F(WaitingLineTest, PrioritiesComeBeforeTurns) {
   EXPECT_EQ(TakeAll(), "a2 b5 a4 a1 b3 ");
 }
 
-TEST_F(WaitingLineTest, TheJudgeSkipsAndStops) {
+TEST_F(WaitingLineTest, AWalkTakesWhereItStands) {
+  WaitingLine::Cursor cursor;
+  EXPECT_EQ(line_.Next(cursor), nullptr);
+  EXPECT_EQ(line_.Take(cursor), nullptr);
   Push("a"), Push("b"), Push("c");
-  const auto second = line_.Take(
-      [](const Job& job) { return job.request.key == "a" ? Verdict::kSkip : Verdict::kTake; });
-  ASSERT_NE(second, nullptr);
-  EXPECT_EQ(second->ticket, 2u);
-  EXPECT_EQ(line_.Take([](const Job&) { return Verdict::kStop; }), nullptr);
+  EXPECT_EQ(line_.Next(cursor)->ticket, 1u);
+  EXPECT_EQ(line_.Next(cursor)->ticket, 2u);
+  EXPECT_EQ(line_.Take(cursor)->ticket, 2u);
+  EXPECT_EQ(line_.Take(cursor), nullptr);  // it has gone
   EXPECT_EQ(line_.front()->ticket, 1u);
   EXPECT_EQ(line_.size(), 2);
+  EXPECT_EQ(line_.Next(cursor)->ticket, 3u);
+  EXPECT_EQ(line_.Next(cursor), nullptr);
+  EXPECT_EQ(line_.Take(cursor)->ticket, 3u);  // the end is no step
+}
+
+TEST_F(WaitingLineTest, AWalkBearsChangesOfTheLine) {
+  Push("a"), Push("a"), Push("b");
+  WaitingLine::Cursor cursor;
+  EXPECT_EQ(line_.Next(cursor)->ticket, 1u);
+  EXPECT_NE(line_.Remove(1), nullptr);  // under the cursor
+  EXPECT_NE(line_.Remove(3), nullptr);  // before it gets there
+  Push("c", 1), Push("c");              // ahead of it and behind it
+  EXPECT_EQ(line_.Take(cursor), nullptr);
+  EXPECT_EQ(line_.Next(cursor)->ticket, 5u);
+  EXPECT_EQ(line_.Next(cursor)->ticket, 2u);
+  EXPECT_EQ(line_.Next(cursor), nullptr);
+  EXPECT_EQ(line_.front()->ticket, 4u);
 }
 
 TEST_F(WaitingLineTest, TicketsAreRemoved) {
@@ -73,7 +98,7 @@ TEST_F(WaitingLineTest, TicketsAreRemoved) {
 TEST_F(WaitingLineTest, ManyKeysDoNotGrowIt) {
   for (int i = 0; i < 20'000; ++i) {
     Push("key " + std::to_string(i));
-    EXPECT_NE(line_.Take([](const Job&) { return Verdict::kTake; }), nullptr);
+    EXPECT_NE(TakeFirst(), nullptr);
   }
   Push("a"), Push("b");
   EXPECT_EQ(TakeAll(), "a20001 b20002 ");
