@@ -350,11 +350,11 @@ Result<std::unique_ptr<Engine>> Engine::Open(const std::string& dir, const Engin
   FATHOM_TRY(model::LoadedModel model, model::LoadedModel::Load(dir, options.session.load));
   EngineOptions resolved = options;
   FATHOM_TRY(resolved.session, Resolve(options.session, model.config()));
+  FATHOM_TRY(resolved.disk.fingerprint, cache::ModelFingerprint(dir, *resolved.session.path));
   if (resolved.disk_store == nullptr && !resolved.disk.dir.empty()) {
     const StateSizes sizes = SizesOf(model.config(), resolved.session.mode);
     resolved.disk.page_bytes = sizes.page;
     resolved.disk.tail_bytes = sizes.tail;
-    FATHOM_TRY(resolved.disk.fingerprint, cache::ModelFingerprint(dir, *resolved.session.path));
     FATHOM_TRY(resolved.disk_store, cache::DiskStore::Open(resolved.disk));
   }
   return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(std::move(model), resolved)));

@@ -90,7 +90,7 @@ struct EngineOptions {
   int64_t cache_bytes = 0;
   int64_t cache_every = 4096;  // prompt tokens between snapshots, beside those asked for; 0: none
   // Prefixes that outlive the process; none when its dir is empty. What tells models and formats
-  // apart is filled in.
+  // apart is filled in, the fingerprint in any case.
   cache::DiskOptions disk;
   std::shared_ptr<cache::DiskStore> disk_store;  // instead, for tests, which share it
   // For tests: called on the engine's thread with each choice's logits before a token is taken.

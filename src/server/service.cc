@@ -7,7 +7,6 @@
 
 #include "base/file.h"
 #include "base/random.h"
-#include "cache/disk_store.h"
 #include "model/config.h"
 
 namespace fathom::server {
@@ -43,11 +42,10 @@ std::string ModelName(const std::string& dir, const model::Config& config) {
 
 // Changes when the same request could be answered differently: with the weights, their numerics and
 // the prompt format.
-Result<std::string> Fingerprint(const std::string& dir, const engine::SessionOptions& session,
-                                chat::Revision revision) {
-  FATHOM_TRY(const uint64_t model, cache::ModelFingerprint(dir, *session.path));
-  const uint64_t how = (static_cast<uint64_t>(session.mode) << 8) + static_cast<uint64_t>(revision);
-  return fmt::format("fp_{:012x}", SplitMix64(model ^ how).Bits() >> 16);
+std::string Fingerprint(const engine::EngineOptions& options, chat::Revision revision) {
+  const uint64_t how =
+      (static_cast<uint64_t>(options.session.mode) << 8) + static_cast<uint64_t>(revision);
+  return fmt::format("fp_{:012x}", SplitMix64(options.disk.fingerprint ^ how).Bits() >> 16);
 }
 
 Result<std::unique_ptr<Script>> LoadScript(const std::string& file) {
@@ -110,8 +108,7 @@ Result<std::unique_ptr<Service>> Service::Open(const std::string& dir,
   facts.context_tokens = engine->capacity();
   facts.output_tokens_max = options.output_tokens_max;
   facts.vocab_size = config.vocab_size;
-  FATHOM_TRY(std::string fingerprint,
-             Fingerprint(dir, engine->options().session, text.revision.revision));
+  std::string fingerprint = Fingerprint(engine->options(), text.revision.revision);
   std::string description = DescribeModel(dir, config, engine->options().session, text.revision);
   return std::unique_ptr<Service>(new Service(std::move(engine), std::move(text), options, pipeline,
                                               std::move(script), std::move(description),
