@@ -117,9 +117,10 @@ struct EngineStats {
   int64_t cache_nodes = 0;    // pages
   int64_t cache_tails = 0;    // snapshots
   int64_t cache_evictions = 0;
-  cache::DiskStats disk;             // zeros without a disk tier
-  double forward_seconds = 0;        // wall time inside forward passes
-  double forward_cpu_seconds = 0;    // processor time of all threads inside them
+  cache::DiskStats disk;       // zeros without a disk tier
+  double forward_seconds = 0;  // wall time inside forward passes
+  // Processor time of all threads inside them; the workers' with what they spin before they sleep.
+  double forward_cpu_seconds = 0;
   double seconds_since_forward = 0;  // since the latest pass ended
 };
 
