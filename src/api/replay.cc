@@ -10,8 +10,8 @@
 namespace fathom::api {
 namespace {
 
-// What an entry costs beside its text, about: two nodes, a bucket, the key's second copy.
-constexpr int64_t kEntryOverheadBytes = 192;
+// What an entry costs beside its text, about: two nodes, a bucket, the text's count and string.
+constexpr int64_t kEntryOverheadBytes = 240;
 
 std::string Key(char kind, std::string_view owner, std::string_view call_id) {
   return fmt::format("{}{}:{}{}", kind, owner.size(), owner, call_id);
@@ -76,28 +76,29 @@ void ReplayMemory::RememberReasoning(std::string_view owner, std::string_view ca
 void ReplayMemory::Restore(std::string_view owner, chat::Conversation& conversation) {
   for (chat::Message& message : conversation.messages) {
     for (chat::ToolCall& call : message.tool_calls) {
-      const std::string* sent = Recall(ArgumentsKey(owner, call.id));
+      const Text sent = Recall(ArgumentsKey(owner, call.id));
       if (sent == nullptr) continue;
       if (*sent != call.arguments && !AreSameText(*sent, call.arguments)) continue;
       call.arguments = *sent;
       call.is_verbatim = true;
     }
     if (message.tool_calls.empty() || !message.reasoning_content.empty()) continue;
-    if (const std::string* sent = Recall(ReasoningKey(owner, message.tool_calls[0].id)))
+    if (const Text sent = Recall(ReasoningKey(owner, message.tool_calls[0].id)))
       message.reasoning_content = *sent;
   }
 }
 
 void ReplayMemory::Remember(std::string key, std::string_view text) {
   const auto cost = [](const Entry& entry) {
-    return kEntryOverheadBytes + std::ssize(entry.key) * 2 + std::ssize(entry.text);
+    return kEntryOverheadBytes + std::ssize(entry.key) * 2 + std::ssize(*entry.text);
   };
-  if (const auto known = index_.find(key); known != index_.end()) {
+  Entry entry{std::move(key), std::make_shared<const std::string>(text)};
+  const std::lock_guard lock(mutex_);
+  if (const auto known = index_.find(entry.key); known != index_.end()) {
     bytes_ -= cost(*known->second);
     entries_.erase(known->second);
     index_.erase(known);
   }
-  Entry entry{std::move(key), std::string(text)};
   if (cost(entry) > bytes_max_) return;  // it would drive everything else out
   bytes_ += cost(entry);
   entries_.push_front(std::move(entry));
@@ -109,11 +110,17 @@ void ReplayMemory::Remember(std::string key, std::string_view text) {
   }
 }
 
-const std::string* ReplayMemory::Recall(const std::string& key) {
+ReplayMemory::Text ReplayMemory::Recall(const std::string& key) {
+  const std::lock_guard lock(mutex_);
   const auto known = index_.find(key);
   if (known == index_.end()) return nullptr;
   entries_.splice(entries_.begin(), entries_, known->second);
-  return &known->second->text;
+  return known->second->text;
+}
+
+int64_t ReplayMemory::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
 }
 
 }  // namespace fathom::api

@@ -1,11 +1,13 @@
 // Exact replay: what a client sends back of an earlier answer becomes what the model wrote. Clients
 // reorder the members of tool arguments, change their spacing and drop reasoning; the prompt of the
 // next turn must not change for that, or nothing read before can be reused. Bounded: the oldest
-// entries are forgotten first. Not thread-safe.
+// entries are forgotten first. Thread-safe; JSON is compared without the lock.
 #pragma once
 
 #include <cstdint>
 #include <list>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -31,17 +33,20 @@ class ReplayMemory {
   // tool calls when the client left it out. Anything a client changed on purpose stays changed.
   void Restore(std::string_view owner, chat::Conversation& conversation);
 
-  int64_t bytes() const { return bytes_; }
+  int64_t bytes() const;
 
  private:
+  // Shared with those who look at it while it is forgotten.
+  using Text = std::shared_ptr<const std::string>;
   struct Entry {
     std::string key;
-    std::string text;
+    Text text;
   };
   void Remember(std::string key, std::string_view text);
-  const std::string* Recall(const std::string& key);
+  Text Recall(const std::string& key);
 
-  int64_t bytes_max_;
+  const int64_t bytes_max_;
+  mutable std::mutex mutex_;
   int64_t bytes_ = 0;
   std::list<Entry> entries_;  // latest used first
   std::unordered_map<std::string, std::list<Entry>::iterator> index_;

@@ -339,8 +339,7 @@ void Answering::Remember(int64_t index, bool ended_by_itself) {
   }
   if (message.tool_calls.empty()) return;
   const std::vector<std::string>& ids = writer_->CallIds(index);
-  const std::lock_guard lock(around_.replay.mutex);
-  api::ReplayMemory& memory = around_.replay.memory;
+  api::ReplayMemory& memory = around_.replay;
   for (size_t i = 0; i < std::min(ids.size(), message.tool_calls.size()); ++i)
     memory.RememberCall(owner_, ids[i], message.tool_calls[i].arguments);
   if (!ids.empty()) memory.RememberReasoning(owner_, ids[0], message.reasoning_content);

@@ -26,17 +26,11 @@
 
 namespace fathom::server {
 
-// A replay memory for several threads.
-struct SharedReplay {
-  std::mutex mutex;
-  api::ReplayMemory memory;
-};
-
 // What an answer needs of the server around it; outlives every answer.
 struct AnswerSurroundings {
   engine::Engine& engine;
   const tokenizer::Tokenizer& tokenizer;
-  SharedReplay& replay;
+  api::ReplayMemory& replay;
   Pipeline& pipeline;
   UsageSink* usage = nullptr;      // may be null
   double keep_alive_s = 10;        // of silence in a stream

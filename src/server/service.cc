@@ -124,7 +124,7 @@ Service::Service(std::unique_ptr<engine::Engine> engine, ModelText text,
       pipeline_options_(pipeline_options),
       description_(std::move(description)),
       fingerprint_(std::move(fingerprint)),
-      replay_{{}, api::ReplayMemory(options.replay_bytes_max)},
+      replay_(options.replay_bytes_max),
       pipeline_(text_, pipeline_options_),
       engine_(std::move(engine)),
       workers_(kWorkers) {}
@@ -274,8 +274,7 @@ api::Parsed<api::Request> Service::Parse(const Incoming& incoming) {
     return api::ServerFailed("unknown dialect");
   };
   FATHOM_TRY(api::Request request, parse());
-  const std::lock_guard lock(replay_.mutex);
-  replay_.memory.Restore(OwnerOf(incoming, request.isolation_key), request.conversation);
+  replay_.Restore(OwnerOf(incoming, request.isolation_key), request.conversation);
   return request;
 }
 

@@ -81,7 +81,7 @@ class Service {
   const PipelineOptions pipeline_options_;
   const std::string description_;
   const std::string fingerprint_;
-  SharedReplay replay_;
+  api::ReplayMemory replay_;
   Pipeline pipeline_;
   std::unique_ptr<engine::Engine> engine_;
   Workers workers_;  // last: its tasks use the rest
