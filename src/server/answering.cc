@@ -88,7 +88,6 @@ api::Parsed<void> Answering::Start() {
   }
   ticket_ = submitted.value().ticket;
   exchange_->OnGone([self = shared_from_this()] { self->Gone(); });
-  if (is_gone_) around_.engine.Cancel(ticket_);
   const auto post = [this](double delay_s, void (Answering::*member)()) {
     exchange_->Post(
         [self = weak_from_this(), member] {
@@ -130,7 +129,7 @@ void Answering::OnCache(const cache::Miss& miss) {
 void Answering::OnStart(int64_t reused) { Push({.kind = Event::Kind::kStart, .reused = reused}); }
 
 bool Answering::OnToken(int64_t choice, const sampling::Sampled& sampled) {
-  if (is_gone_ || is_stopped_[static_cast<size_t>(choice)]) return false;
+  if (is_stopped_[static_cast<size_t>(choice)]) return false;
   Push({.kind = Event::Kind::kToken,
         .choice = choice,
         .token = sampled.token,
@@ -297,8 +296,7 @@ void Answering::GiveUp() {
 }
 
 void Answering::Gone() {
-  is_gone_ = true;
-  if (ticket_ != 0) around_.engine.Cancel(ticket_);
+  around_.engine.Cancel(ticket_);
   if (std::exchange(is_finished_, true)) return;
   for (const Choice& choice : choices_)
     if (!choice.is_over) usage_.completion_tokens += choice.tokens;

@@ -108,8 +108,7 @@ class Answering : public engine::Sink, public std::enable_shared_from_this<Answe
   std::vector<Choice> choices_;
   // Set on the executor, read on the engine's thread.
   std::unique_ptr<std::atomic<bool>[]> is_stopped_;
-  std::atomic<uint64_t> ticket_{0};
-  std::atomic<bool> is_gone_{false};
+  uint64_t ticket_ = 0;  // before anybody may cancel
 
   std::mutex mutex_;
   std::vector<Event> inbox_;
