@@ -58,8 +58,6 @@ class Exchange {
   // Called once when the peer goes before the answer has ended, or stops reading for longer than
   // the limit. A peer that closes only its sending side counts as gone as well.
   virtual void OnGone(std::function<void()> callback) = 0;
-  // Written but not yet taken by the peer.
-  virtual int64_t UnsentBytes() const = 0;
 };
 
 // Called on a connection's executor with each complete request; must not block. Requests that are

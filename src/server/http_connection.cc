@@ -68,7 +68,6 @@ class Answer final : public Exchange {
   void OnGone(std::function<void()> callback) override {
     connection_->OnGone(number_, std::move(callback));
   }
-  int64_t UnsentBytes() const override { return connection_->UnsentBytes(number_); }
 
  private:
   // Also owned by its loop, as long as it is open.
@@ -492,11 +491,6 @@ void Connection::Abandon(uint64_t exchange) {
   } else {
     End(exchange, true);
   }
-}
-
-int64_t Connection::UnsentBytes(uint64_t exchange) const {
-  const std::lock_guard lock(mutex_);
-  return exchange == exchange_ ? unsent_bytes_ : 0;
 }
 
 void Connection::OnGone(uint64_t exchange, std::function<void()> callback) {

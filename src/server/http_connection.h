@@ -96,7 +96,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void KeepAlive(uint64_t exchange, double period_s, std::string text);
   void Post(uint64_t exchange, std::function<void()> task, double delay_s);
   void OnGone(uint64_t exchange, std::function<void()> callback);
-  int64_t UnsentBytes(uint64_t exchange) const;
   void Abandon(uint64_t exchange);  // nobody is left who could end it
 
  private:

@@ -62,7 +62,6 @@ class MemoryExchange : public server::Exchange,
   void KeepAlive(double period_s, std::string text) override;
   void Post(std::function<void()> task, double delay_s) override;
   void OnGone(std::function<void()> callback) override;
-  int64_t UnsentBytes() const override { return 0; }
 
   // The client leaves.
   void Leave();

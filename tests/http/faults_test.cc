@@ -268,7 +268,6 @@ TEST(HttpFaultsTest, AClientThatDisconnectsIsNoticedSoon) {
   // All that comes later is ignored, but who asks for the first time is told.
   std::atomic<bool> told{false};
   watched.exchanges[0]->Write("late");
-  EXPECT_EQ(watched.exchanges[0]->UnsentBytes(), 0);
   watched.exchanges[0]->Post([] { ADD_FAILURE() << "a task of a lost answer ran"; });
   watched.exchanges[0]->OnGone([&] { told = true; });
   watched.exchanges[0]->End();
@@ -313,7 +312,6 @@ TEST(HttpFaultsTest, AClientThatStopsReadingCountsAsGone) {
   ASSERT_TRUE(Eventually([&] { return watched.started == 1; }));
   const ExchangePtr exchange = watched.exchanges[0];
   exchange->Write(std::string(12 << 20, 'x'));  // more than the kernel keeps
-  EXPECT_GT(exchange->UnsentBytes(), 1 << 20);
   EXPECT_TRUE(Eventually([&] { return watched.gone == 1; }));
   EXPECT_TRUE(Eventually([&] { return server->stats().connections == 0; }));
 }
