@@ -264,8 +264,25 @@ void Answering::EndChoice(int64_t index, std::optional<FinishReason> reason) {
   out_ += writer_->EndChoice(index, end, usage);
   usage_.completion_tokens += usage.completion_tokens;
   usage_.reasoning_tokens += usage.reasoning_tokens;
-  Remember(index, reason == FinishReason::kStopToken);
-  if (--choices_left_ == 0) FinishAll();
+  RememberCalls(index);
+  const auto eos = around_.tokenizer.FindToken(chat::kEos);
+  if (!eos || reason != FinishReason::kStopToken) return ChoiceDone();
+  choice.sampled.push_back(*eos);
+  // The answer's end waits until it is remembered, for the next request may build on it; other
+  // answers on this executor do not. A choice that is over is left alone meanwhile.
+  if (std::ssize(prepared_.prompt.text) > around_.executor_bytes_max) {
+    around_.workers.Run([self = shared_from_this(), index] {
+      self->RememberIds(index);
+      self->exchange_->Post([self] { self->ChoiceDone(); });
+    });
+    return;
+  }
+  RememberIds(index);
+  ChoiceDone();
+}
+
+void Answering::ChoiceDone() {
+  if (--choices_left_ == 0 && !is_finished_) FinishAll();
 }
 
 void Answering::FinishAll() {
@@ -326,15 +343,16 @@ void Answering::CloseIfWaiting() {
   exchange_->EndAndClose();
 }
 
-// What a client may send back of this answer.
-void Answering::Remember(int64_t index, bool ended_by_itself) {
-  Choice& choice = choices_[static_cast<size_t>(index)];
-  const chat::ParsedMessage& message = choice.message;
-  if (const auto eos = around_.tokenizer.FindToken(chat::kEos); eos && ended_by_itself) {
-    choice.sampled.push_back(*eos);
-    around_.pipeline.Remember(request_, owner_, prepared_.prompt, prompt_tokens_, prepared_.known,
-                              message, choice.sampled);
-  }
+// What a client may send back of this answer: its text, for which the ids stand that were sampled.
+void Answering::RememberIds(int64_t index) {
+  const Choice& choice = choices_[static_cast<size_t>(index)];
+  around_.pipeline.Remember(request_, owner_, prepared_.prompt, prompt_tokens_, prepared_.known,
+                            choice.message, choice.sampled);
+}
+
+// And its calls.
+void Answering::RememberCalls(int64_t index) {
+  const chat::ParsedMessage& message = choices_[static_cast<size_t>(index)].message;
   if (message.tool_calls.empty()) return;
   const std::vector<std::string>& ids = writer_->CallIds(index);
   api::ReplayMemory& memory = around_.replay;

@@ -23,6 +23,7 @@
 #include "server/logprobs.h"
 #include "server/pipeline.h"
 #include "server/usage.h"
+#include "server/workers.h"
 
 namespace fathom::server {
 
@@ -32,6 +33,8 @@ struct AnswerSurroundings {
   const tokenizer::Tokenizer& tokenizer;
   api::ReplayMemory& replay;
   Pipeline& pipeline;
+  Workers& workers;                // for prompts above executor_bytes_max
+  int64_t executor_bytes_max = 0;  // as of ServiceOptions
   UsageSink* usage = nullptr;      // may be null
   double keep_alive_s = 10;        // of silence in a stream
   double first_keep_alive_s = 15;  // of waiting, when the answer is one body
@@ -84,12 +87,14 @@ class Answering : public engine::Sink, public std::enable_shared_from_this<Answe
   void AddToken(const Event& event);
   void AddDeltas(int64_t index, std::vector<chat::Delta> deltas);
   void EndChoice(int64_t index, std::optional<engine::FinishReason> reason);
+  void ChoiceDone();
   void FinishAll();
   void GiveUp();
   void Gone();
   void KeepBodyAlive();
   void CloseIfWaiting();
-  void Remember(int64_t index, bool ended_by_itself);
+  void RememberCalls(int64_t index);
+  void RememberIds(int64_t index);
   void Report(int status, std::string outcome);
   api::Usage UsageOf(const Choice& choice) const;
 

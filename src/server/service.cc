@@ -14,9 +14,8 @@ namespace {
 
 using api::Dialect;
 
-// Bodies above this are read and tokenized by a worker, not on the connection's executor.
-constexpr size_t kSmallBodyBytes = 64 << 10;
 constexpr int kWorkers = 2;
+constexpr int kEndWorkers = 1;
 
 std::string NewId() {
   return fmt::format("{:016x}{:016x}", RandomFromSystem(), RandomFromSystem());
@@ -127,7 +126,8 @@ Service::Service(std::unique_ptr<engine::Engine> engine, ModelText text,
       replay_(options.replay_bytes_max),
       pipeline_(text_, pipeline_options_),
       engine_(std::move(engine)),
-      workers_(kWorkers) {}
+      workers_(kWorkers),
+      end_workers_(kEndWorkers) {}
 
 Service::~Service() = default;
 
@@ -202,7 +202,7 @@ void Service::Answer(const std::shared_ptr<Incoming>& incoming) {
   if (incoming->route.kind != RouteKind::kGenerate &&
       incoming->route.kind != RouteKind::kCountTokens) {
     AnswerFixed(incoming);
-  } else if (incoming->request.body.size() <= kSmallBodyBytes) {
+  } else if (std::ssize(incoming->request.body) <= options_.executor_bytes_max) {
     AnswerBody(incoming);
   } else {
     workers_.Run([this, incoming] { AnswerBody(incoming); });
@@ -319,6 +319,8 @@ api::Parsed<void> Service::Generate(Incoming& incoming, api::Request request) {
                                      .tokenizer = text_.tokenizer,
                                      .replay = replay_,
                                      .pipeline = pipeline_,
+                                     .workers = end_workers_,
+                                     .executor_bytes_max = options_.executor_bytes_max,
                                      .usage = options_.usage,
                                      .keep_alive_s = options_.keep_alive_s,
                                      .first_keep_alive_s = options_.first_keep_alive_s,

@@ -30,7 +30,9 @@ struct ServiceOptions {
   int64_t output_tokens_max = 393216;
   int64_t replay_bytes_max = int64_t{256} << 20;
   int64_t body_bytes_max = int64_t{64} << 20;  // only for the message of a 413
-  UsageSink* usage = nullptr;                  // outlives the service
+  // Larger bodies and prompts are read and encoded by workers, not on the connection's executor.
+  int64_t executor_bytes_max = int64_t{64} << 10;
+  UsageSink* usage = nullptr;  // outlives the service
   double keep_alive_s = 10;
   double first_keep_alive_s = 15;
   double queue_timeout_s = 600;
@@ -84,7 +86,9 @@ class Service {
   api::ReplayMemory replay_;
   Pipeline pipeline_;
   std::unique_ptr<engine::Engine> engine_;
-  Workers workers_;  // last: its tasks use the rest
+  // Last: their tasks use the rest.
+  Workers workers_;
+  Workers end_workers_;  // for ends of answers, which must not wait behind new requests
 };
 
 }  // namespace fathom::server

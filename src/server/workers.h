@@ -1,6 +1,6 @@
 // A few threads for what takes too long on a connection's executor: reading and tokenizing a large
-// body, waiting for the model's pulse. Tasks run in order of arrival; what is left when the workers
-// are destroyed still runs.
+// body, encoding a long conversation again, waiting for the model's pulse. Tasks run in order of
+// arrival; what is left when the workers are destroyed still runs.
 #pragma once
 
 #include <condition_variable>

@@ -66,6 +66,7 @@ class ConversationsTest : public testing::Test {
   ConversationsTest() : plans_(MakePlans()) {
     faults::ServerOptions options;
     options.setup.cache_bytes = int64_t{1} << 30;
+    options.setup.service.executor_bytes_max = 1000;  // some prompts are below it, others above
     for (const Plan& plan : plans_)
       for (const Step& step : plan.steps)
         options.setup.script.emplace_back(step.marker, step.completion);
