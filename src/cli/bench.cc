@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/exit_status.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "measure/bench.h"
@@ -18,8 +19,6 @@
 
 namespace fathom::cli {
 namespace {
-
-constexpr int kUnusable = 2;
 
 struct BenchCommand {
   ModelOptions model;  // but for chunk and context
@@ -130,11 +129,7 @@ void RegisterBench(CLI::App& app, int& exit_code) {
       "Examples:\n"
       "  fathom synth --preset flash --layers 4 --experts 16 --mtp off -o slice\n"
       "  fathom bench -m slice --context 4096,1048576 --batch 1,16 --json > slice.json");
-  command->callback([options, &exit_code] {
-    const auto status = Bench(*options);
-    if (!status.ok()) fmt::print(stderr, "fathom bench: {}\n", status.error().message);
-    exit_code = status.ok() ? status.value() : kUnusable;
-  });
+  command->callback([options, &exit_code] { exit_code = ExitStatus("bench", Bench(*options)); });
 }
 
 }  // namespace fathom::cli

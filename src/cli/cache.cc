@@ -12,12 +12,12 @@
 #include "base/json.h"
 #include "cache/disk_store.h"
 #include "cli/commands.h"
+#include "cli/exit_status.h"
 
 namespace fathom::cli {
 namespace {
 
 constexpr int kDamaged = 1;
-constexpr int kUnusable = 2;
 
 struct CacheOptions {
   std::string dir;
@@ -177,11 +177,8 @@ CLI::App* AddJob(CLI::App& parent, const std::string& name, const std::string& w
       ->required()
       ->type_name("DIR");
   command->add_flag("--json", options->is_json, "One JSON value instead of text");
-  command->callback([options, name, job, &exit_code] {
-    const Result<int> status = job(*options);
-    if (!status.ok()) fmt::print(stderr, "fathom cache {}: {}\n", name, status.error().message);
-    exit_code = status.ok() ? status.value() : kUnusable;
-  });
+  command->callback(
+      [options, name, job, &exit_code] { exit_code = ExitStatus("cache " + name, job(*options)); });
   return command;
 }
 

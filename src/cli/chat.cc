@@ -15,6 +15,7 @@
 #include "cli/assistant.h"
 #include "cli/chat_file.h"
 #include "cli/commands.h"
+#include "cli/exit_status.h"
 #include "cli/generation_options.h"
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
@@ -22,8 +23,6 @@
 
 namespace fathom::cli {
 namespace {
-
-constexpr int kUnusable = 2;
 
 constexpr std::string_view kHelp =
     "/think none|low|high|max   how much to reason before answering\n"
@@ -262,11 +261,7 @@ void RegisterChat(CLI::App& app, int& exit_code) {
       "Examples:\n"
       "  fathom chat\n"
       "  fathom chat -m ~/DeepSeek-V4-Flash --system 'Answer briefly.' --think low");
-  command->callback([options, &exit_code] {
-    const auto status = Chat(*options);
-    if (!status.ok()) std::cerr << "fathom chat: " << status.error().message << '\n';
-    exit_code = status.ok() ? status.value() : kUnusable;
-  });
+  command->callback([options, &exit_code] { exit_code = ExitStatus("chat", Chat(*options)); });
 }
 
 }  // namespace fathom::cli

@@ -16,6 +16,7 @@
 #include "chat/python_json.h"
 #include "chat/revision.h"
 #include "cli/commands.h"
+#include "cli/exit_status.h"
 #include "cli/records.h"
 #include "tokenizer/tokenizer.h"
 
@@ -23,8 +24,6 @@ namespace fathom::cli {
 namespace {
 
 using tokenizer::Tokenizer;
-
-constexpr int kUnusable = 2;
 
 struct EncodeCommand {
   std::string file = "-";
@@ -180,10 +179,7 @@ int RunEncode(const EncodeCommand& command) {
     return RunRecords(command.jsonl, command.json,
                       [&](const Json& record) { return RunRecord(record, setting); });
   };
-  const auto status = run();
-  if (status.ok()) return status.value();
-  std::cerr << "fathom encode: " << status.error().message << '\n';
-  return kUnusable;
+  return ExitStatus("encode", run());
 }
 
 }  // namespace

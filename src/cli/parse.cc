@@ -13,12 +13,11 @@
 #include "chat/output_parser.h"
 #include "chat/python_json.h"
 #include "cli/commands.h"
+#include "cli/exit_status.h"
 #include "cli/records.h"
 
 namespace fathom::cli {
 namespace {
-
-constexpr int kUnusable = 2;
 
 // A record's text is parsed once per cut, which is quadratic: longer ones are cut this many times,
 // evenly spread, beside once at all bytes together.
@@ -131,11 +130,9 @@ Result<int> RunOne(const ParseCommand& command) {
 }
 
 int RunParse(const ParseCommand& command) {
-  const auto status =
-      command.jsonl.empty() ? RunOne(command) : RunRecords(command.jsonl, command.json, RunRecord);
-  if (status.ok()) return status.value();
-  std::cerr << "fathom parse: " << status.error().message << '\n';
-  return kUnusable;
+  return ExitStatus("parse", command.jsonl.empty()
+                                 ? RunOne(command)
+                                 : RunRecords(command.jsonl, command.json, RunRecord));
 }
 
 }  // namespace

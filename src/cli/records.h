@@ -1,5 +1,5 @@
-// Files of recorded cases, one JSON object a line: what `fathom encode` and `fathom parse` do with
-// each record differs, reading them and giving the verdict does not.
+// Files of recorded cases, one JSON object a line: what `fathom tokenize`, `encode` and `parse` do
+// with each record differs, reading them and giving the verdict does not.
 #pragma once
 
 #include <functional>

@@ -17,6 +17,7 @@
 #include "cli/answer_printer.h"
 #include "cli/assistant.h"
 #include "cli/commands.h"
+#include "cli/exit_status.h"
 #include "cli/generation_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
@@ -26,8 +27,6 @@
 
 namespace fathom::cli {
 namespace {
-
-constexpr int kUnusable = 2;
 
 struct RunOptions {
   ModelOptions model;
@@ -253,11 +252,7 @@ void RegisterRun(CLI::App& app, int& exit_code) {
       "  fathom run -p \"Compute 72*36.\" --think max --temp 0\n"
       "  fathom run -m ~/DeepSeek-V4-Flash -f question.txt > answer.txt\n"
       "  echo 'Hello' | fathom run - --think none --json");
-  command->callback([options, &exit_code] {
-    const auto status = Run(*options);
-    if (!status.ok()) std::cerr << "fathom run: " << status.error().message << '\n';
-    exit_code = status.ok() ? status.value() : kUnusable;
-  });
+  command->callback([options, &exit_code] { exit_code = ExitStatus("run", Run(*options)); });
 }
 
 }  // namespace fathom::cli

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/exit_status.h"
 #include "cli/model_options.h"
 #include "server/http.h"
 #include "server/service.h"
@@ -99,10 +100,10 @@ Result<int> Serve(ServeOptions& options) {
                      ? "--allow-scripted: expected --scripted FILE beside it, found none"
                      : "--scripted replaces the model's answers by a file's, for tests: expected "
                        "--allow-scripted beside it, found none"};
-  FATHOM_TRY_VOID(ReadKeys(options));
   if (options.http.all_bodies_bytes_max < options.http.body_bytes_max)
     return Error{fmt::format("--all-bodies-limit: expected at least --body-limit, {}, found {}",
                              options.http.body_bytes_max, options.http.all_bodies_bytes_max)};
+  FATHOM_TRY_VOID(ReadKeys(options));
   SetLogLevel(LevelOf(options.log_level));
   FATHOM_TRY(const std::string dir, options.model.Directory());
   engine::EngineOptions engine;
@@ -173,13 +174,13 @@ void AddNetwork(CLI::App& command, ServeOptions& options) {
   command.add_option("--body-limit", http.body_bytes_max, "Bytes of a request's body, at most")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command.add_option("--api-keys", options.keys_file,
   command
       .add_option("--all-bodies-limit", http.all_bodies_bytes_max,
                   "Bytes of the bodies that are being read, all together, at most; who comes then "
                   "gets status 503")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command.add_option("--api-keys", options.keys_file,
                      "File with one accepted key on each line; $FATHOM_API_KEY is accepted as well "
                      "(default: every key, or none)");
 }
@@ -271,11 +272,7 @@ void RegisterServe(CLI::App& app, int& exit_code) {
       "  curl http://127.0.0.1:8000/v1/chat/completions -d '{\"model\": \"deepseek-v4-flash\", "
       "\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n"
       "  ANTHROPIC_BASE_URL=http://127.0.0.1:8000/anthropic ANTHROPIC_AUTH_TOKEN=any claude");
-  command->callback([options, &exit_code] {
-    const auto status = Serve(*options);
-    if (!status.ok()) std::cerr << "fathom serve: " << status.error().message << '\n';
-    exit_code = status.ok() ? status.value() : 2;
-  });
+  command->callback([options, &exit_code] { exit_code = ExitStatus("serve", Serve(*options)); });
 }
 
 }  // namespace fathom::cli

@@ -5,16 +5,16 @@
 
 #include <charconv>
 #include <iostream>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/default_model.h"
+#include "cli/exit_status.h"
+#include "cli/records.h"
 #include "text/utf8.h"
 #include "tokenizer/tokenizer.h"
 
@@ -23,8 +23,6 @@ namespace {
 
 using tokenizer::Tokenizer;
 using TokenIds = std::vector<TokenId>;
-
-constexpr int kUnusable = 2;
 
 struct TokenizeOptions {
   std::string model;
@@ -38,15 +36,6 @@ struct TokenizeOptions {
   bool skip_special = false;
 };
 
-std::string StandardInput() {
-  return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-}
-
-Result<std::string> FileOrInput(const std::string& path) {
-  if (path == "-") return StandardInput();
-  return ReadFile(path);
-}
-
 Result<Tokenizer> LoadTokenizer(const TokenizeOptions& options) {
   if (!options.tokenizer.empty()) return Tokenizer::Load(options.tokenizer);
   if (!options.model.empty()) return Tokenizer::Load(options.model + "/tokenizer.json");
@@ -56,7 +45,7 @@ Result<Tokenizer> LoadTokenizer(const TokenizeOptions& options) {
 
 Result<std::string> InputText(const TokenizeOptions& options) {
   if (options.text.has_value() && options.text != "-") return *options.text;
-  return FileOrInput(options.file.empty() ? "-" : options.file);
+  return ReadFileOrInput(options.file.empty() ? "-" : options.file);
 }
 
 Json IdsJson(const TokenIds& ids) { return Json::Array(ids.begin(), ids.end()); }
@@ -97,98 +86,33 @@ Result<std::optional<TokenIds>> RecordIds(const Json& record) {
   return std::optional(std::move(ids));
 }
 
-// What became of one record: the values found by name, and how they compare with the recorded.
-struct Outcome {
-  Json found = Json::Object{};
-  bool is_compared = false;
-  std::vector<std::string> differences;
+// An error is never what a record expects.
+void AddDecoded(RecordOutcome& outcome, const Json& record, std::string_view name,
+                const Result<std::string>& text) {
+  if (text.ok()) return outcome.Add(record, name, text.value());
+  outcome.is_compared = true;
+  outcome.differences.push_back(fmt::format("{}: {}", name, text.error().message));
+}
 
-  // Adds a value, compared where the record has it too.
-  void Add(const Json& record, std::string_view name, Json value) {
-    if (const Json* expected = record.Find(name)) {
-      is_compared = true;
-      if (*expected != value)
-        differences.push_back(
-            fmt::format("{}: expected {}, found {}", name, WriteJson(*expected), WriteJson(value)));
-    }
-    found.Set(name, std::move(value));
-  }
-  // An error is never what a record expects.
-  void AddDecoded(const Json& record, std::string_view name, const Result<std::string>& text) {
-    if (text.ok()) return Add(record, name, text.value());
-    is_compared = true;
-    differences.push_back(fmt::format("{}: {}", name, text.error().message));
-  }
-};
-
-Result<Outcome> RunEncodeRecord(const Tokenizer& tokenizer, const Json& record,
-                                const tokenizer::EncodeOptions& options) {
+Result<RecordOutcome> RunEncodeRecord(const Tokenizer& tokenizer, const Json& record,
+                                      const tokenizer::EncodeOptions& options) {
   FATHOM_TRY(const std::string text, GetString(record, "text", "record"));
   FATHOM_TRY(std::optional<TokenIds> recorded, RecordIds(record));
-  Outcome outcome;
+  RecordOutcome outcome;
   const TokenIds ids = tokenizer.Encode(text, options);
   outcome.Add(record, "ids", IdsJson(ids));
   // The recorded ids, so that a mistake in encoding does not hide one in decoding.
-  outcome.AddDecoded(record, "decoded", tokenizer.Decode(recorded.value_or(ids)));
+  AddDecoded(outcome, record, "decoded", tokenizer.Decode(recorded.value_or(ids)));
   return outcome;
 }
 
-Result<Outcome> RunDecodeRecord(const Tokenizer& tokenizer, const Json& record) {
+Result<RecordOutcome> RunDecodeRecord(const Tokenizer& tokenizer, const Json& record) {
   FATHOM_TRY(const std::optional<TokenIds> ids, RecordIds(record));
   if (!ids.has_value()) return Error{"record: missing key \"ids\""};
-  Outcome outcome;
-  outcome.AddDecoded(record, "text", tokenizer.Decode(*ids));
-  outcome.AddDecoded(record, "text_skip_special", tokenizer.Decode(*ids, {.skip_special = true}));
+  RecordOutcome outcome;
+  AddDecoded(outcome, record, "text", tokenizer.Decode(*ids));
+  AddDecoded(outcome, record, "text_skip_special", tokenizer.Decode(*ids, {.skip_special = true}));
   return outcome;
-}
-
-void PrintOutcome(const std::string& id, Outcome outcome, bool as_json) {
-  const bool is_match = outcome.differences.empty();
-  if (as_json) {
-    Json line = Json::Object{{"id", id}};
-    for (auto& [name, value] : outcome.found.object()) line.Set(name, std::move(value));
-    if (outcome.is_compared) line.Set("match", is_match);
-    if (!is_match)
-      line.Set("differences", Json::Array(outcome.differences.begin(), outcome.differences.end()));
-    std::cout << WriteJson(line) << '\n';
-    return;
-  }
-  const char* verdict = !is_match ? "DIFFERS" : outcome.is_compared ? "match" : "not compared";
-  std::cout << id << ": " << verdict << ' ' << WriteJson(outcome.found) << '\n';
-  for (const std::string& difference : outcome.differences)
-    std::cout << id << ":   " << difference << '\n';
-}
-
-// The exit status; the verdict counts the records that say what to expect.
-Result<int> RunRecords(const Tokenizer& tokenizer, const TokenizeOptions& options) {
-  FATHOM_TRY(const std::string lines, FileOrInput(options.jsonl));
-  int64_t line_number = 0, compared = 0, matched = 0;
-  for (size_t begin = 0; begin < lines.size();) {
-    const size_t end = std::min(lines.find('\n', begin), lines.size());
-    const auto line = std::string_view(lines).substr(begin, end - begin);
-    begin = end + 1;
-    ++line_number;
-    if (line.find_first_not_of(" \t\r") == line.npos) continue;
-    const auto run = [&]() -> Result<Outcome> {
-      FATHOM_TRY(const Json record, ParseJson(line));
-      FATHOM_TRY(Outcome outcome,
-                 options.decode
-                     ? RunDecodeRecord(tokenizer, record)
-                     : RunEncodeRecord(tokenizer, record,
-                                       {.match_added_tokens = !options.no_special_in_user_text}));
-      const Json* id = record.Find("id");
-      compared += outcome.is_compared;
-      matched += outcome.is_compared && outcome.differences.empty();
-      PrintOutcome(
-          id != nullptr && id->is_string() ? id->string() : fmt::format("line {}", line_number),
-          outcome, options.json);
-      return outcome;
-    };
-    if (auto outcome = run(); !outcome.ok())
-      return std::move(outcome).error().In(fmt::format("{}:{}", options.jsonl, line_number));
-  }
-  std::cout << matched << " of " << compared << " match\n";
-  return matched == compared ? 0 : 1;
 }
 
 Result<int> RunDecode(const Tokenizer& tokenizer, const TokenizeOptions& options) {
@@ -224,13 +148,16 @@ Result<int> RunEncode(const Tokenizer& tokenizer, const TokenizeOptions& options
 int RunTokenize(const TokenizeOptions& options) {
   const auto run = [&]() -> Result<int> {
     FATHOM_TRY(const Tokenizer tokenizer, LoadTokenizer(options));
-    if (!options.jsonl.empty()) return RunRecords(tokenizer, options);
+    if (!options.jsonl.empty())
+      return RunRecords(options.jsonl, options.json, [&](const Json& record) {
+        return options.decode
+                   ? RunDecodeRecord(tokenizer, record)
+                   : RunEncodeRecord(tokenizer, record,
+                                     {.match_added_tokens = !options.no_special_in_user_text});
+      });
     return options.decode ? RunDecode(tokenizer, options) : RunEncode(tokenizer, options);
   };
-  const auto status = run();
-  if (status.ok()) return status.value();
-  std::cerr << "fathom tokenize: " << status.error().message << '\n';
-  return kUnusable;
+  return ExitStatus("tokenize", run());
 }
 
 }  // namespace

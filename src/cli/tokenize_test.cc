@@ -110,16 +110,18 @@ TEST(TokenizeCommand, ReportsEveryMismatch) {
   const Ran ran = Tokenize({"-m", kNano, "--jsonl", "-"}, records);
   EXPECT_EQ(ran.status, 1);
   EXPECT_THAT(ran.out, HasSubstr("good: match {\"ids\":[600],\"decoded\":\"Hello\"}\n"));
-  EXPECT_THAT(ran.out, HasSubstr("ids:   ids: expected [600,600], found [600]\n"));
-  EXPECT_THAT(ran.out, HasSubstr("decoded:   decoded: expected \"hello\", found \"Hello\"\n"));
+  EXPECT_THAT(ran.out, HasSubstr("ids:   ids: expected [600, 600], found [600]\n"));
+  EXPECT_THAT(
+      ran.out,
+      HasSubstr("decoded:   decoded: differs at byte 0: expected \"hello\", found \"Hello\"\n"));
   EXPECT_THAT(ran.out, HasSubstr("unknown:   decoded: token id 99999"));
   EXPECT_THAT(ran.out, HasSubstr("line 6: not compared {\"ids\":[600]"));
   EXPECT_THAT(ran.out, EndsWith("\n1 of 4 match\n"));
 
   const Ran json = Tokenize({"-m", kNano, "--json", "--jsonl", "-"}, records);
   EXPECT_EQ(json.status, 1);
-  EXPECT_THAT(json.out, HasSubstr("{\"id\":\"good\",\"ids\":[600],\"decoded\":\"Hello\",\"match\":"
-                                  "true}\n"));
+  EXPECT_THAT(json.out, HasSubstr("{\"id\":\"good\",\"match\":true,\"ids\":[600],\"decoded\":"
+                                  "\"Hello\"}\n"));
   EXPECT_THAT(json.out, EndsWith("\n1 of 4 match\n"));
 
   const Ran decode = Tokenize({"-m", kNano, "--decode", "--jsonl", "-"},
