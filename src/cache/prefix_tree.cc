@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <deque>
-#include <random>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -17,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/function_ref.h"
+#include "base/random.h"
 
 namespace fathom::cache {
 namespace {
@@ -29,19 +29,15 @@ constexpr size_t kGhostsMax = size_t{1} << 16;
 // Tokens told either side of where prompts diverge.
 constexpr int64_t kTold = 5;
 
-// Splitmix64's finalizer (Steele, Lea, Flood 2014): every bit of the input reaches every other.
-uint64_t Mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
+// Every bit of the input reaches every other.
+uint64_t Mix(uint64_t x) { return SplitMix64(x).Bits(); }
 
 uint64_t PathHash(uint64_t parent, std::span<const TokenId> page) {
   uint64_t hash = parent;
   for (size_t i = 0; i < page.size(); i += 2) {
     const uint64_t low = static_cast<uint32_t>(page[i]);
     const uint64_t high = i + 1 < page.size() ? static_cast<uint32_t>(page[i + 1]) : 0;
-    hash = Mix(hash + 0x9e3779b97f4a7c15u + (high << 32 | low));
+    hash = Mix(hash + (high << 32 | low));
   }
   return hash;
 }
@@ -291,8 +287,7 @@ int64_t PrefixTree::State::EvictWhile(FunctionRef<bool(int64_t freed)> wants_mor
 PrefixTree::PrefixTree(int64_t page_bytes, int64_t bytes_max) : state_(std::make_unique<State>()) {
   state_->page_bytes = page_bytes;
   state_->bytes_max = bytes_max;
-  std::random_device random;
-  state_->seed = uint64_t{random()} << 32 | random();
+  state_->seed = RandomFromSystem();
 }
 
 PrefixTree::~PrefixTree() = default;
