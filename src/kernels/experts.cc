@@ -106,8 +106,8 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
   const PackedInput x = PackInput(x_TD, shape.format, activation, Workspace::kPackedInput, ctx);
   const int64_t rows = std::min(RowsPerChunk(shape, plan.slots_max, ctx), shape.rows);
   const int64_t chunks = (shape.rows + rows - 1) / rows;
-  const int64_t group_max = std::min(plan.slots_max, kInputsPerChunk);
-  const int64_t groups = (plan.slots_max + kInputsPerChunk - 1) / kInputsPerChunk;
+  const int64_t group_max = InputsPerChunk(plan.slots_max);
+  const int64_t groups = (plan.slots_max + group_max - 1) / group_max;
   const int64_t partial_floats = 2 * group_max * rows;
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
@@ -118,8 +118,8 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
   ParallelFor(ctx, plan.active * groups * chunks, 1, [&](int64_t item, int64_t, int thread) {
     const int64_t i = item / (groups * chunks), begin = item % chunks * rows;
     const int64_t end = std::min(begin + rows, shape.rows), width = end - begin;
-    const int64_t slot = plan.begin[i] + item / chunks % groups * kInputsPerChunk;
-    const int64_t count = std::min(kInputsPerChunk, plan.begin[i + 1] - slot);
+    const int64_t slot = plan.begin[i] + item / chunks % groups * group_max;
+    const int64_t count = std::min(group_max, plan.begin[i + 1] - slot);
     if (count <= 0) return;
     const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
     const PackedInput mine = RowsOf(x, plan.token + slot, count, pointers + thread * group_max);

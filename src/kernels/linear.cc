@@ -57,8 +57,8 @@ Operation ProductOf(Format format) {
 constexpr int64_t kChunkBytes = 64 << 10;
 // Rows that the widest path decodes together, and how many of those a chunk has at most: a longer
 // chunk waits less often for its first weights.
-constexpr int64_t kPanelRows = 64;
-constexpr int64_t kPanelsPerChunk = 4;
+constexpr int64_t kPanelRows = 32;
+constexpr int64_t kPanelsPerChunk = 8;
 // The same for tiles.
 constexpr int64_t kTileRows = 16;
 constexpr int64_t kTilesPerChunk = 32;
@@ -74,6 +74,12 @@ const PairOrder& PairOrderOf(Format format) {
 int64_t PackedWidth(Format format, int64_t cols) {
   const int64_t whole = format == Format::kFp4 ? kStretch : kBlock;
   return (cols + whole - 1) / whole * whole;
+}
+
+int64_t InputsPerChunk(int64_t inputs) {
+  const int64_t groups =
+      std::max<int64_t>(1, (inputs + kInputsPerChunkMax - 1) / kInputsPerChunkMax);
+  return (inputs + groups - 1) / groups;
 }
 
 int64_t RowsPerChunk(const QuantView& w, int64_t inputs, const Context& ctx) {
@@ -101,10 +107,10 @@ void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activat
   const bool round = output == Output::kBF16 && ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
   const int64_t rows = RowsPerChunk(w, x_TK.rows, ctx), chunks = (w.rows + rows - 1) / rows;
-  const int64_t groups = (x_TK.rows + kInputsPerChunk - 1) / kInputsPerChunk;
+  const int64_t inputs = InputsPerChunk(x_TK.rows), groups = (x_TK.rows + inputs - 1) / inputs;
   ParallelFor(ctx, groups * chunks, 1, [&](int64_t item, int64_t, int) {
-    const int64_t first = item / chunks * kInputsPerChunk, begin = item % chunks * rows;
-    const int64_t count = std::min(kInputsPerChunk, x_TK.rows - first);
+    const int64_t first = item / chunks * inputs, begin = item % chunks * rows;
+    const int64_t count = std::min(inputs, x_TK.rows - first);
     const int64_t end = std::min(begin + rows, w.rows);
     float* y = y_TO.row(first) + begin;
     x.From(first).Dot({w, begin, end, count, y, y_TO.stride}, ctx);

@@ -34,10 +34,13 @@ struct PackedInput {
 PackedInput PackInput(MatrixView<const float> x_TK, tensor::Format format, Activation activation,
                       Workspace::Slot slot, const Context& ctx);
 
-// From so many inputs on a chunk of work has more output rows, and takes part of the inputs: as
-// many as stay in a shared cache while all rows pass over them.
-inline constexpr int64_t kManyInputs = 9;
-inline constexpr int64_t kInputsPerChunk = 384;
+// From so many inputs on a chunk of work has more output rows.
+inline constexpr int64_t kManyInputs = 5;
+
+// Inputs that a chunk of work takes of `inputs` > 0: no more than stay in a shared cache while all
+// rows pass over them, and in all chunks but the last the same number.
+inline constexpr int64_t kInputsPerChunkMax = 384;
+int64_t InputsPerChunk(int64_t inputs);
 
 // Output rows of w that make a chunk of work for `inputs` input rows.
 int64_t RowsPerChunk(const QuantView& w, int64_t inputs, const Context& ctx);

@@ -1,6 +1,6 @@
 // The BF16 product of the AVX-512 path, in the order of linear.h. Few inputs: each row of weights
 // is decoded in registers straight from the checkpoint's bytes. Many inputs: a panel of rows is
-// decoded into the caches once, and tiles of 2 rows by 6 inputs pass over it.
+// decoded into the second-level cache once, and tiles of 2 rows by 6 inputs pass over it.
 #include "kernels/cpu/avx512.h"
 
 #if defined(__x86_64__)
@@ -13,7 +13,8 @@ namespace {
 
 // Up to this many inputs the weights are decoded in registers, above it into a panel: by
 // measurement (bench/products_bench.cc).
-constexpr int64_t kDirectInputs = 8;
+template <Format kFormat>
+constexpr int64_t kDirectInputs = kFormat == Format::kBF16 ? 6 : 4;
 
 // How far ahead of its use a sequential stream of weights is fetched, by measurement.
 template <Format kFormat>
@@ -34,7 +35,7 @@ template <Format kFormat, int kInputs>
   for (int64_t half = 0; half < 2; ++half) {
     Prefetch<2>(ahead + half * kHalfBytes, kHalfBytes);
     __m512 p[kInputs];
-#pragma GCC unroll 8
+#pragma GCC unroll 6
     for (int i = 0; i < kInputs; ++i) p[i] = _mm512_setzero_ps();
 #pragma GCC unroll 2
     for (int64_t four = 2 * half; four < 2 * half + 2; ++four) {
@@ -43,16 +44,16 @@ template <Format kFormat, int kInputs>
       reader.Read(four, w);
 #pragma GCC unroll 4
       for (int s = 0; s < 4; ++s) {
-#pragma GCC unroll 8
+#pragma GCC unroll 6
         for (int i = 0; i < kInputs; ++i)
           p[i] = DotPair(p[i], w[s], _mm512_loadu_si512(x[i] + offset + 128 * four + 32 * s));
       }
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 6
     for (int i = 0; i < kInputs; ++i) sum[i] = half == 0 ? p[i] : _mm512_add_ps(sum[i], p[i]);
   }
   const __m512 scales = StretchScales<kFormat>(stretch);
-#pragma GCC unroll 8
+#pragma GCC unroll 6
   for (int i = 0; i < kInputs; ++i) acc[i] = AddStretch<kFormat>(acc[i], sum[i], scales);
 }
 
@@ -64,7 +65,7 @@ void DotRun(const RowReader<kFormat>& row, int64_t cols, int64_t first, int64_t 
   constexpr int64_t kBytes = CodeBytes<kFormat>(kStretch);
   const uint16_t* input[kInputs];
   __m512 acc[kInputs];
-#pragma GCC unroll 8
+#pragma GCC unroll 6
   for (int i = 0; i < kInputs; ++i) {
     input[i] = x[i];
     acc[i] = _mm512_load_ps(sums[i]);
@@ -76,7 +77,7 @@ void DotRun(const RowReader<kFormat>& row, int64_t cols, int64_t first, int64_t 
     alignas(64) std::byte copy[kBytes];
     AddDirect<kFormat, kInputs>(row.Last(whole, copy), ahead, input, whole * kStretch, acc);
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 6
   for (int i = 0; i < kInputs; ++i) _mm512_store_ps(sums[i], acc[i]);
 }
 
@@ -111,157 +112,130 @@ void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
 constexpr int kTileRows = 2;
 constexpr int kTileInputs = 6;
 
-// A part of the weights, decoded: 64 rows of two stretches, 128 KB, and the sums of a group of
-// inputs, 384 KB: together they fill half of a second-level cache, while the inputs, which may come
-// from further away, pass over them six at a time. Lives on the stack.
+// Some rows of the weights, decoded, in parts of two stretches: the inputs' values of a part (12
+// KB) and the sums stay in the first-level cache while the tiles of all rows pass over them. Lives
+// on the stack, half of a second-level cache.
 struct Panel {
-  static constexpr int64_t kRows = 64;
-  static constexpr int64_t kStretches = 2;
-  static constexpr int64_t kInputs = 96;  // inputs per decoding
-
+  static constexpr int64_t kValues = int64_t{1} << 17;
+  static constexpr int64_t kRows = 32;
+  static constexpr int64_t kStretches = 2;  // of a part
   static constexpr int64_t kWidth = kStretches * kStretch;
+  // The longest rows of which a tile fits.
+  static constexpr int64_t kColsMax = kValues / kTileRows;
 
-  alignas(64) uint16_t codes[kRows][kWidth];
-  alignas(64) float scales[kStretches][kRows][16];  // FP4
-  alignas(64) float acc[kInputs][kRows][16];
-  const std::byte* ahead[kRows];  // what the rows' places hold next
+  // Rows of `parts` parts that are decoded together.
+  static int64_t RowsOf(int64_t parts) { return Smaller(kValues / (parts * kWidth), kRows); }
+
+  alignas(64) uint16_t codes[kValues];               // [part, row, kWidth]
+  alignas(64) float scales[kValues / kStretch][16];  // FP4: [part, row, stretch]
+  // One stretch of memory for each tile: sums far apart would meet in the same cache sets.
+  alignas(64) float acc[kRows / kTileRows][kTileInputs][kTileRows][16];
 };
 
-// Stretch b of row o to stretch `place` of row r of the panel.
+// Row o of the weights to row r of a panel of `rows` rows.
 template <Format kFormat>
-void DecodeToPanel(const RowReader<kFormat>& row, int64_t cols, int64_t b, int64_t place, int64_t r,
-                   Panel& panel) {
+void DecodeToPanel(const tensor::QuantView& w, int64_t o, int64_t r, int64_t rows, Panel& panel) {
   alignas(64) std::byte copy[CodeBytes<kFormat>(kStretch)];
-  const bool is_whole = b < cols / kStretch;
-  const StretchView stretch = is_whole ? row.Whole(b) : row.Last(b, copy);
-  StretchReader<kFormat> reader;
-  reader.Start(stretch);
-  uint16_t* out = panel.codes[r] + place * kStretch;
+  const RowReader<kFormat> row(w, o);
+  const int64_t whole = w.cols / kStretch, stretches = (w.cols + kStretch - 1) / kStretch;
+  for (int64_t b = 0; b < stretches; ++b) {
+    const StretchView stretch = b < whole ? row.Whole(b) : row.Last(b, copy);
+    StretchReader<kFormat> reader;
+    reader.Start(stretch);
+    const int64_t place =
+        (b / Panel::kStretches * rows + r) * Panel::kStretches + b % Panel::kStretches;
+    uint16_t* out = panel.codes + place * kStretch;
 #pragma GCC unroll 4
-  for (int64_t four = 0; four < 4; ++four) {
-    if (four >= reader.fours()) break;
-    __m512i w[4];
-    reader.Read(four, w);
+    for (int64_t four = 0; four < 4; ++four) {
+      if (four >= reader.fours()) break;
+      __m512i v[4];
+      reader.Read(four, v);
 #pragma GCC unroll 4
-    for (int s = 0; s < 4; ++s) _mm512_store_si512(out + 128 * four + 32 * s, w[s]);
+      for (int s = 0; s < 4; ++s) _mm512_store_si512(out + 128 * four + 32 * s, v[s]);
+    }
+    if constexpr (kFormat == Format::kFp4)
+      _mm512_store_ps(panel.scales[place], StretchScales<kFormat>(stretch));
   }
-  if constexpr (kFormat == Format::kFp4)
-    _mm512_store_ps(panel.scales[place][r], StretchScales<kFormat>(stretch));
 }
 
-// What a tile reads besides the panel: its first input among those of the panel, where the inputs'
-// values of the panel's first stretch begin, and the steps of the halves of the panel's stretches.
-struct TilePlace {
-  const uint16_t* const* x;
-  int64_t offset;
-  int64_t row;
-  int64_t input;
-  int64_t steps[2 * Panel::kStretches];
-  // The inputs that come after these, and where.
-  const uint16_t* const* next;
-  int64_t next_offset;
-  int64_t next_inputs;
+// One part of a panel: where the inputs' values of it begin, and the steps of the halves of its
+// stretches.
+struct PartPlace {
+  int64_t offset = 0;
+  int64_t stretches = 0;
+  int64_t steps[2 * Panel::kStretches] = {};
+
+  PartPlace(int64_t part, int64_t width) : offset(part * Panel::kWidth) {
+    for (int64_t s = 0; s < Panel::kStretches; ++s) {
+      const int64_t left = width - offset - s * kStretch;
+      if (left <= 0) break;
+      const int64_t all = Smaller(kStretch, left) / 32;
+      ++stretches;
+      steps[2 * s] = Smaller(all, 8);
+      steps[2 * s + 1] = all - steps[2 * s];
+    }
+  }
+  bool is_whole() const { return steps[2 * Panel::kStretches - 1] == 8; }
 };
 
-// Adds the panel's stretches to the sums of kRows rows and kInputs inputs. Both halves of a stretch
-// are summed side by side, so that a tile leaves its registers once a stretch.
-template <Format kFormat, int kRows, int kInputs>
-void DotTile(const TilePlace& tile, Panel& panel) {
+// Adds a part to the sums of kRows rows and kInputs inputs. The halves of a stretch are summed one
+// after the other: with 12 sums, put aside once, a tile is faster than with the 24 of both halves,
+// whose longer way out of the registers nothing else fills. A function of its own, so that the
+// compiler keeps its pointers in registers.
+template <Format kFormat, int kRows, int kInputs, bool kIsWhole>
+[[gnu::noinline]] void DotTile(const PartPlace& part, const uint16_t* const* x,
+                               const uint16_t* codes, const float (*scales)[16],
+                               float (*sums)[kTileRows][16]) {
   constexpr int64_t kHalf = kStretch / 2;
   const uint16_t* input[kInputs];
 #pragma GCC unroll 6
-  for (int m = 0; m < kInputs; ++m) input[m] = tile.x[m] + tile.offset;
-  const uint16_t* codes = panel.codes[tile.row];
-  float(*const sums)[16] = &panel.acc[tile.input][tile.row];
-  const int64_t row = tile.row;
-  for (int64_t stretch = 0; stretch < Panel::kStretches; ++stretch) {
-    __m512 p[2][kRows][kInputs];
-#pragma GCC unroll 2
-    for (int n = 0; n < kRows; ++n) {
+  for (int m = 0; m < kInputs; ++m) input[m] = x[m] + part.offset;
+  const int64_t stretches = kIsWhole ? Panel::kStretches : part.stretches;
+#pragma GCC unroll 1
+  for (int64_t stretch = 0; stretch < stretches; ++stretch) {
+    alignas(64) float first[kInputs][kRows][16];
+    __m512 p[kInputs][kRows];
+#pragma GCC unroll 1
+    for (int64_t half = 0; half < 2; ++half) {
 #pragma GCC unroll 6
-      for (int m = 0; m < kInputs; ++m) p[0][n][m] = p[1][n][m] = _mm512_setzero_ps();
-    }
-    const int64_t both = tile.steps[2 * stretch + 1];
-    int64_t step = 0;
-    for (; step < both; ++step) {
+      for (int m = 0; m < kInputs; ++m) {
 #pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half) {
+        for (int n = 0; n < kRows; ++n) p[m][n] = _mm512_setzero_ps();
+      }
+      const int64_t steps = kIsWhole ? 8 : part.steps[2 * stretch + half];
+#pragma GCC unroll 1
+      for (int64_t step = 0; step < steps; ++step) {
+        const int64_t at = stretch * kStretch + half * kHalf + step * 32;
         __m512i w[kRows];
 #pragma GCC unroll 2
-        for (int n = 0; n < kRows; ++n)
-          w[n] = _mm512_load_si512(codes + n * Panel::kWidth + half * kHalf + step * 32);
+        for (int n = 0; n < kRows; ++n) w[n] = _mm512_load_si512(codes + n * Panel::kWidth + at);
 #pragma GCC unroll 6
         for (int m = 0; m < kInputs; ++m) {
-          const __m512i value = _mm512_loadu_si512(input[m] + half * kHalf + step * 32);
+          const __m512i value = _mm512_loadu_si512(input[m] + at);
 #pragma GCC unroll 2
-          for (int n = 0; n < kRows; ++n) p[half][n][m] = DotPair(p[half][n][m], w[n], value);
+          for (int n = 0; n < kRows; ++n) p[m][n] = DotPair(p[m][n], w[n], value);
         }
       }
-    }
-    for (; step < tile.steps[2 * stretch]; ++step) {
+      if (half == 1) break;
 #pragma GCC unroll 6
       for (int m = 0; m < kInputs; ++m) {
-        const __m512i value = _mm512_loadu_si512(input[m] + step * 32);
 #pragma GCC unroll 2
-        for (int n = 0; n < kRows; ++n)
-          p[0][n][m] =
-              DotPair(p[0][n][m], _mm512_load_si512(codes + n * Panel::kWidth + step * 32), value);
+        for (int n = 0; n < kRows; ++n) _mm512_store_ps(first[m][n], p[m][n]);
       }
     }
-    if (step == 0) break;
-    codes += kStretch;
-#pragma GCC unroll 6
-    for (int m = 0; m < kInputs; ++m) input[m] += kStretch;
+    const bool from_zero = part.offset == 0 && stretch == 0;
 #pragma GCC unroll 2
     for (int n = 0; n < kRows; ++n) {
-      const __m512 scales = _mm512_load_ps(panel.scales[stretch][row + n]);
+      const __m512 scale = kFormat == Format::kFp4
+                               ? _mm512_load_ps(scales[n * Panel::kStretches + stretch])
+                               : _mm512_setzero_ps();
 #pragma GCC unroll 6
       for (int m = 0; m < kInputs; ++m) {
-        float* acc = sums[m * Panel::kRows + n];
-        const __m512 sum = _mm512_add_ps(p[0][n][m], p[1][n][m]);
-        _mm512_store_ps(acc, AddStretch<kFormat>(_mm512_load_ps(acc), sum, scales));
+        const __m512 acc = from_zero ? _mm512_setzero_ps() : _mm512_load_ps(sums[m][n]);
+        const __m512 sum = _mm512_add_ps(_mm512_load_ps(first[m][n]), p[m][n]);
+        _mm512_store_ps(sums[m][n], AddStretch<kFormat>(acc, sum, scale));
       }
     }
-  }
-}
-
-// kInputs inputs against all rows of the panel. Meanwhile the inputs of the next tile are fetched,
-// a part with each pair of rows: they come from memory or the third-level cache. So are, with the
-// first tile, the weights of the next panel.
-template <Format kFormat, int kInputs>
-void DotPanel(TilePlace tile, int64_t rows, Panel& panel) {
-  constexpr int64_t kPart = Panel::kWidth * kTileRows / Panel::kRows;
-  const auto fetch_next = [&](int64_t part) {
-    for (int64_t m = 0; m < tile.next_inputs; ++m)
-      Prefetch<2>(
-          reinterpret_cast<const std::byte*>(tile.next[m] + tile.next_offset + part * kPart),
-          kPart * 2);
-  };
-  for (; tile.row + kTileRows <= rows; tile.row += kTileRows) {
-    fetch_next(tile.row / kTileRows);
-    if (tile.input == 0)
-      for (int64_t r = tile.row; r < tile.row + kTileRows; ++r)
-        Prefetch<2>(panel.ahead[r], Panel::kStretches * CodeBytes<kFormat>(kStretch));
-    DotTile<kFormat, kTileRows, kInputs>(tile, panel);
-  }
-  for (; tile.row < rows; ++tile.row) DotTile<kFormat, 1, kInputs>(tile, panel);
-}
-
-template <Format kFormat>
-void DotTiles(const TilePlace& tile, int64_t inputs, int64_t rows, Panel& panel) {
-  switch (inputs) {
-    case 1:
-      return DotPanel<kFormat, 1>(tile, rows, panel);
-    case 2:
-      return DotPanel<kFormat, 2>(tile, rows, panel);
-    case 3:
-      return DotPanel<kFormat, 3>(tile, rows, panel);
-    case 4:
-      return DotPanel<kFormat, 4>(tile, rows, panel);
-    case 5:
-      return DotPanel<kFormat, 5>(tile, rows, panel);
-    default:
-      return DotPanel<kFormat, kTileInputs>(tile, rows, panel);
   }
 }
 
@@ -288,60 +262,100 @@ __m512 Fold16(const __m512* v) {
   return _mm512_permutexvar_ps(place, one);
 }
 
-// y [inputs, rows] <- the panel's sums, folded.
-void FoldPanel(const Panel& panel, int64_t inputs, int64_t rows, float* y, int64_t y_stride) {
-  for (int64_t i = 0; i < inputs; ++i) {
+// What is fetched while kInputs inputs pass over a panel: the next inputs, the rows of the result,
+// and a share of the weights that the next panel decodes, `lines` for each tile.
+struct Ahead {
+  const uint16_t* const* x;
+  int64_t inputs;
+  const std::byte* codes;
+  int64_t lines;
+};
+
+// y [kInputs, rows] <- all rows of a panel times kInputs inputs.
+template <Format kFormat, int kInputs>
+void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, int64_t y_stride,
+             Ahead ahead, Panel& panel) {
+  // Stores wait for their lines in order, those of the sums behind those of y.
+  for (int m = 0; m < kInputs; ++m)
+    Prefetch<2>(reinterpret_cast<const std::byte*>(y + m * y_stride), rows * 4);
+  const int64_t parts = (width + Panel::kWidth - 1) / Panel::kWidth;
+  for (int64_t b = 0; b < parts; ++b) {
+    const PartPlace part(b, width);
+    for (int64_t row = 0; row < rows; row += kTileRows) {
+      for (int64_t m = 0; m < ahead.inputs; ++m)
+        Prefetch<2>(reinterpret_cast<const std::byte*>(ahead.x[m] + part.offset +
+                                                       row * Panel::kWidth / Panel::kRows),
+                    kTileRows * Panel::kWidth / Panel::kRows * 2);
+      Prefetch<2>(ahead.codes, ahead.lines * 64);
+      ahead.codes += ahead.lines * 64;
+      const int64_t place = b * rows + row;
+      const uint16_t* codes = panel.codes + place * Panel::kWidth;
+      const float(*scales)[16] = panel.scales + place * Panel::kStretches;
+      float(*sums)[kTileRows][16] = panel.acc[row / kTileRows];
+      if (row + kTileRows > rows) {
+        DotTile<kFormat, 1, kInputs, false>(part, x, codes, scales, sums);
+      } else if (part.is_whole()) {
+        DotTile<kFormat, kTileRows, kInputs, true>(part, x, codes, scales, sums);
+      } else {
+        DotTile<kFormat, kTileRows, kInputs, false>(part, x, codes, scales, sums);
+      }
+    }
+  }
+  for (int m = 0; m < kInputs; ++m) {
     for (int64_t first = 0; first < rows; first += 16) {
       __m512 v[16];
 #pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) v[r] = _mm512_load_ps(panel.acc[i][first + r]);
-      Vec512::Store(y + i * y_stride + first, Fold16(v), Smaller(16, rows - first));
+      for (int r = 0; r < 16; ++r)
+        v[r] = _mm512_load_ps(panel.acc[(first + r) / kTileRows][m][r % kTileRows]);
+      Vec512::Store(y + m * y_stride + first, Fold16(v), Smaller(16, rows - first));
     }
+  }
+}
+
+template <Format kFormat>
+void DotRows(int64_t inputs, int64_t width, int64_t rows, const uint16_t* const* x, float* y,
+             int64_t y_stride, const Ahead& ahead, Panel& panel) {
+  switch (inputs) {
+    case 1:
+      return DotRows<kFormat, 1>(width, rows, x, y, y_stride, ahead, panel);
+    case 2:
+      return DotRows<kFormat, 2>(width, rows, x, y, y_stride, ahead, panel);
+    case 3:
+      return DotRows<kFormat, 3>(width, rows, x, y, y_stride, ahead, panel);
+    case 4:
+      return DotRows<kFormat, 4>(width, rows, x, y, y_stride, ahead, panel);
+    case 5:
+      return DotRows<kFormat, 5>(width, rows, x, y, y_stride, ahead, panel);
+    default:
+      return DotRows<kFormat, kTileInputs>(width, rows, x, y, y_stride, ahead, panel);
   }
 }
 
 template <Format kFormat>
 void DotPanels(const DotTask& task, const uint16_t* const* x) {
   Panel panel;
-  const int64_t cols = task.w.cols, stretches = (cols + kStretch - 1) / kStretch;
-  const int64_t width = PackedWidth(kFormat, cols);
-  for (int64_t o = task.row_begin; o < task.row_end; o += Panel::kRows) {
-    const int64_t rows = Smaller(Panel::kRows, task.row_end - o);
-    for (int64_t first = 0; first < task.count; first += Panel::kInputs) {
-      const int64_t count = Smaller(Panel::kInputs, task.count - first);
-      __builtin_memset(panel.acc, 0, static_cast<size_t>(count) * sizeof(panel.acc[0]));
-      for (int64_t b = 0; b < stretches; b += Panel::kStretches) {
-        TilePlace tile{x + first, b * kStretch, 0, 0, {}, nullptr, 0, 0};
-        for (int64_t s = 0; s < Panel::kStretches && b + s < stretches; ++s) {
-          const int64_t steps = Smaller(kStretch, width - (b + s) * kStretch) / 32;
-          tile.steps[2 * s] = Smaller(steps, 8);
-          tile.steps[2 * s + 1] = steps - tile.steps[2 * s];
-          for (int64_t r = 0; r < rows; ++r) {
-            const RowReader<kFormat> row(task.w, o + r);
-            DecodeToPanel<kFormat>(row, cols, b + s, s, r, panel);
-            if (s > 0) continue;
-            panel.ahead[r] =
-                b + Panel::kStretches < stretches
-                    ? row.codes(b + Panel::kStretches)
-                    : RowReader<kFormat>(task.w, Smaller(o + r + rows, task.w.rows - 1)).codes(0);
-          }
-        }
-        // Tiles of nearly equal width: 9 inputs are 5 and 4.
-        int64_t tiles = (count + kTileInputs - 1) / kTileInputs;
-        for (; tile.input < count; --tiles) {
-          const int64_t inputs = (count - tile.input + tiles - 1) / tiles;
-          tile.x = x + first + tile.input;
-          const int64_t after = tile.input + inputs;
-          tile.next = after < count ? tile.x + inputs : x + first;
-          tile.next_offset = after < count ? tile.offset : tile.offset + Panel::kWidth;
-          tile.next_inputs = Smaller(kTileInputs, after < count ? count - after : count);
-          if (tile.next_offset >= width) tile.next_inputs = 0;
-          DotTiles<kFormat>(tile, inputs, rows, panel);
-          tile.input += inputs;
-        }
-      }
-      FoldPanel(panel, count, rows, task.y + first * task.y_stride + (o - task.row_begin),
-                task.y_stride);
+  const int64_t width = PackedWidth(kFormat, task.w.cols);
+  const int64_t parts = (width + Panel::kWidth - 1) / Panel::kWidth;
+  const int64_t panel_rows = Panel::RowsOf(parts);
+  // Tiles of nearly equal width: 9 inputs are 5 and 4.
+  const int64_t tiles = (task.count + kTileInputs - 1) / kTileInputs;
+  for (int64_t o = task.row_begin; o < task.row_end; o += panel_rows) {
+    const int64_t rows = Smaller(panel_rows, task.row_end - o);
+    for (int64_t r = 0; r < rows; ++r) DecodeToPanel<kFormat>(task.w, o + r, r, rows, panel);
+    const RowReader<kFormat> next_row(task.w, Smaller(o + rows, task.w.rows - 1));
+    const int64_t lines = rows * CodeBytes<kFormat>(task.w.cols) / 64;
+    const int64_t passes = parts * ((rows + kTileRows - 1) / kTileRows);
+    Ahead ahead{x, 0, next_row.codes(0), (lines + tiles * passes - 1) / (tiles * passes)};
+    float* y = task.y + (o - task.row_begin);
+    for (int64_t tile = 0, input = 0; tile < tiles; ++tile) {
+      const int64_t inputs = (task.count - input + tiles - tile - 1) / (tiles - tile);
+      const int64_t after = input + inputs;
+      ahead.x = after < task.count ? x + after : x;
+      ahead.inputs = Smaller(kTileInputs, after < task.count ? task.count - after : inputs);
+      DotRows<kFormat>(inputs, width, rows, x + input, y + input * task.y_stride, task.y_stride,
+                       ahead, panel);
+      input = after;
+      ahead.codes += passes * ahead.lines * 64;
     }
   }
 }
@@ -361,10 +375,6 @@ void DotDirects(int64_t count, const DotTask& task, const uint16_t* const* x, fl
       return DotDirect<kFormat, 5>(task, x, y);
     case 6:
       return DotDirect<kFormat, 6>(task, x, y);
-    case 7:
-      return DotDirect<kFormat, 7>(task, x, y);
-    case 8:
-      return DotDirect<kFormat, 8>(task, x, y);
     default:
       return;
   }
@@ -372,8 +382,12 @@ void DotDirects(int64_t count, const DotTask& task, const uint16_t* const* x, fl
 
 template <Format kFormat>
 void Dot(const DotTask& task, const uint16_t* const* x) {
-  if (task.count > kDirectInputs) return DotPanels<kFormat>(task, x);
-  DotDirects<kFormat>(task.count, task, x, task.y);
+  constexpr int64_t kFew = kDirectInputs<kFormat>;
+  if (task.count > kFew && task.w.cols <= Panel::kColsMax) return DotPanels<kFormat>(task, x);
+  // Rows too long for a panel, which no known model has, go the way of few inputs.
+  for (int64_t first = 0; first < task.count; first += kFew)
+    DotDirects<kFormat>(Smaller(kFew, task.count - first), task, x + first,
+                        task.y + first * task.y_stride);
 }
 
 }  // namespace
