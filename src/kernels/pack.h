@@ -35,7 +35,7 @@ PackedInput PackInput(MatrixView<const float> x_TK, tensor::Format format, Activ
                       Workspace::Slot slot, const Context& ctx);
 
 // From so many inputs on a chunk of work has more output rows.
-inline constexpr int64_t kManyInputs = 5;
+inline constexpr int64_t kManyInputs = 9;
 
 // Inputs that a chunk of work takes of `inputs` > 0: no more than stay in a shared cache while all
 // rows pass over them, and in all chunks but the last the same number.

@@ -13,94 +13,129 @@ namespace {
 
 // Up to this many inputs the weights are decoded in registers, above it into a panel: by
 // measurement (bench/products_bench.cc).
-template <Format kFormat>
-constexpr int64_t kDirectInputs = kFormat == Format::kBF16 ? 6 : 4;
+constexpr int64_t kDirectInputs = 8;
 
 // How far ahead of its use a sequential stream of weights is fetched, by measurement.
 template <Format kFormat>
 constexpr int64_t kPrefetchBytes = kFormat == Format::kBF16 ? 4096 : 6144;
 
-// acc[i] += the lane sums of a stretch for kInputs inputs, which are read from x[i] + offset on.
-// Fetches as many bytes from `ahead` on, into the second-level cache: fetching into the first one
-// is slower here than not fetching at all.
-template <Format kFormat, int kInputs>
-[[gnu::always_inline]] inline void AddDirect(const StretchView& stretch, const std::byte* ahead,
+// acc[r][i] += the lane sums of a stretch of kRows rows for kInputs inputs, which are read from
+// x[i] + offset on. Fetches as many bytes from `ahead` on, into the second-level cache: fetching
+// into the first one is slower here than not fetching at all.
+template <Format kFormat, int kRows, int kInputs>
+[[gnu::always_inline]] inline void AddDirect(const StretchView (&stretch)[kRows],
+                                             const std::byte* const (&ahead)[kRows],
                                              const uint16_t* const* x, int64_t offset,
-                                             __m512* acc) {
+                                             __m512 (&acc)[kRows][kInputs]) {
   constexpr int64_t kHalfBytes = CodeBytes<kFormat>(2 * kBlock);
-  StretchReader<kFormat> reader;
-  reader.Start(stretch);
-  __m512 sum[kInputs];
+  StretchReader<kFormat> reader[kRows];
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) reader[r].Start(stretch[r]);
+  __m512 sum[kRows][kInputs];
 #pragma GCC unroll 2
   for (int64_t half = 0; half < 2; ++half) {
-    Prefetch<2>(ahead + half * kHalfBytes, kHalfBytes);
-    __m512 p[kInputs];
-#pragma GCC unroll 6
-    for (int i = 0; i < kInputs; ++i) p[i] = _mm512_setzero_ps();
+    __m512 p[kRows][kInputs];
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      Prefetch<2>(ahead[r] + half * kHalfBytes, kHalfBytes);
+#pragma GCC unroll 8
+      for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
+    }
 #pragma GCC unroll 2
     for (int64_t four = 2 * half; four < 2 * half + 2; ++four) {
-      if (four >= reader.fours()) break;
-      __m512i w[4];
-      reader.Read(four, w);
+      if (four >= reader[0].fours()) break;
+      __m512i w[kRows][4];
+#pragma GCC unroll 2
+      for (int r = 0; r < kRows; ++r) reader[r].Read(four, w[r]);
 #pragma GCC unroll 4
       for (int s = 0; s < 4; ++s) {
-#pragma GCC unroll 6
-        for (int i = 0; i < kInputs; ++i)
-          p[i] = DotPair(p[i], w[s], _mm512_loadu_si512(x[i] + offset + 128 * four + 32 * s));
+#pragma GCC unroll 8
+        for (int i = 0; i < kInputs; ++i) {
+          const __m512i v = _mm512_loadu_si512(x[i] + offset + 128 * four + 32 * s);
+#pragma GCC unroll 2
+          for (int r = 0; r < kRows; ++r) p[r][i] = DotPair(p[r][i], w[r][s], v);
+        }
       }
     }
-#pragma GCC unroll 6
-    for (int i = 0; i < kInputs; ++i) sum[i] = half == 0 ? p[i] : _mm512_add_ps(sum[i], p[i]);
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 8
+      for (int i = 0; i < kInputs; ++i)
+        sum[r][i] = half == 0 ? p[r][i] : _mm512_add_ps(sum[r][i], p[r][i]);
   }
-  const __m512 scales = StretchScales<kFormat>(stretch);
-#pragma GCC unroll 6
-  for (int i = 0; i < kInputs; ++i) acc[i] = AddStretch<kFormat>(acc[i], sum[i], scales);
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+    const __m512 scales = StretchScales<kFormat>(stretch[r]);
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i) acc[r][i] = AddStretch<kFormat>(acc[r][i], sum[r][i], scales);
+  }
 }
 
-// Adds the stretches [first, end) of row o to the sums of kInputs inputs; fetches as many bytes
-// from `ahead` on.
-template <Format kFormat, int kInputs>
-void DotRun(const RowReader<kFormat>& row, int64_t cols, int64_t first, int64_t end,
-            const std::byte* ahead, const uint16_t* const* x, float (*sums)[16]) {
+// Adds the stretches [first, end) of kRows rows from o on to the sums of kInputs inputs.
+template <Format kFormat, int kRows, int kInputs>
+void DotRun(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, int64_t distance,
+            const uint16_t* const* x, float (*sums)[kInputs][16]) {
   constexpr int64_t kBytes = CodeBytes<kFormat>(kStretch);
+  const int64_t whole = w.cols / kStretch;
   const uint16_t* input[kInputs];
-  __m512 acc[kInputs];
-#pragma GCC unroll 6
+  __m512 acc[kRows][kInputs];
+#pragma GCC unroll 8
   for (int i = 0; i < kInputs; ++i) {
     input[i] = x[i];
-    acc[i] = _mm512_load_ps(sums[i]);
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) acc[r][i] = _mm512_load_ps(sums[r][i]);
   }
-  const int64_t whole = cols / kStretch;
-  for (int64_t b = first; b < Smaller(end, whole); ++b, ahead += kBytes)
-    AddDirect<kFormat, kInputs>(row.Whole(b), ahead, input, b * kStretch, acc);
+  StretchView stretch[kRows];
+  const std::byte* ahead[kRows];
+  for (int64_t b = first; b < Smaller(end, whole); ++b) {
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      const RowReader<kFormat> row(w, o + r);
+      stretch[r] = row.Whole(b);
+      ahead[r] = row.codes(b) + distance;
+    }
+    AddDirect<kFormat, kRows, kInputs>(stretch, ahead, input, b * kStretch, acc);
+  }
   if (end > whole) {
-    alignas(64) std::byte copy[kBytes];
-    AddDirect<kFormat, kInputs>(row.Last(whole, copy), ahead, input, whole * kStretch, acc);
+    alignas(64) std::byte copy[kRows][kBytes];
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      const RowReader<kFormat> row(w, o + r);
+      stretch[r] = row.Last(whole, copy[r]);
+      ahead[r] = row.codes(whole) + distance;
+    }
+    AddDirect<kFormat, kRows, kInputs>(stretch, ahead, input, whole * kStretch, acc);
   }
-#pragma GCC unroll 6
-  for (int i = 0; i < kInputs; ++i) _mm512_store_ps(sums[i], acc[i]);
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i) _mm512_store_ps(sums[r][i], acc[r][i]);
+  }
 }
 
-// All rows of the task for kInputs inputs. One or two: row after row, one sequential stream. More:
-// groups of rows part by part, so that the inputs' part (16 KB) stays in the first-level cache.
+// All rows of the task for kInputs inputs, two rows side by side where they can share what they
+// read of the inputs. Rows are read from one end to the other; only of BF16 weights, which take the
+// same room as inputs, more than two inputs are read part by part with 16 rows, so that their part
+// (16 KB) stays in the first-level cache.
 template <Format kFormat, int kInputs>
 void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
-  constexpr bool kIsStream = kInputs <= 2;
-  constexpr int64_t kRows = kIsStream ? 1 : 16;
-  const int64_t cols = task.w.cols, stretches = (cols + kStretch - 1) / kStretch;
+  constexpr int kPair = kInputs == 1 ? 1 : 2;
+  constexpr bool kIsStream = kFormat != Format::kBF16 || kInputs <= 2;
+  constexpr int64_t kRows = kIsStream ? kPair : 16;
+  const int64_t stretches = (task.w.cols + kStretch - 1) / kStretch;
   const int64_t part = kIsStream ? stretches : 16 / kInputs;
+  // Along the row, or to the same part of the rows after the next two.
+  const int64_t distance = kIsStream ? kPrefetchBytes<kFormat> : 2 * kPair * task.w.row_bytes();
   alignas(64) float sums[kRows][kInputs][16];
   for (int64_t o = task.row_begin; o < task.row_end; o += kRows) {
     const int64_t rows = Smaller(kRows, task.row_end - o);
     __builtin_memset(sums, 0, sizeof(sums));
     for (int64_t b = 0; b < stretches; b += part) {
-      for (int64_t r = 0; r < rows; ++r) {
-        const RowReader<kFormat> row(task.w, o + r);
-        const std::byte* ahead = row.codes(b) + kPrefetchBytes<kFormat>;
-        if (!kIsStream)  // the part of the row after next
-          ahead = RowReader<kFormat>(task.w, Smaller(o + r + 2, task.w.rows - 1)).codes(b);
-        DotRun<kFormat, kInputs>(row, cols, b, Smaller(b + part, stretches), ahead, x, sums[r]);
-      }
+      const int64_t end = Smaller(b + part, stretches);
+      int64_t r = 0;
+      for (; r + kPair <= rows; r += kPair)
+        DotRun<kFormat, kPair, kInputs>(task.w, o + r, b, end, distance, x, sums + r);
+      if (r < rows) DotRun<kFormat, 1, kInputs>(task.w, o + r, b, end, distance, x, sums + r);
     }
     for (int64_t r = 0; r < rows; ++r)
       for (int i = 0; i < kInputs; ++i)
@@ -375,6 +410,10 @@ void DotDirects(int64_t count, const DotTask& task, const uint16_t* const* x, fl
       return DotDirect<kFormat, 5>(task, x, y);
     case 6:
       return DotDirect<kFormat, 6>(task, x, y);
+    case 7:
+      return DotDirect<kFormat, 7>(task, x, y);
+    case 8:
+      return DotDirect<kFormat, 8>(task, x, y);
     default:
       return;
   }
@@ -382,11 +421,11 @@ void DotDirects(int64_t count, const DotTask& task, const uint16_t* const* x, fl
 
 template <Format kFormat>
 void Dot(const DotTask& task, const uint16_t* const* x) {
-  constexpr int64_t kFew = kDirectInputs<kFormat>;
-  if (task.count > kFew && task.w.cols <= Panel::kColsMax) return DotPanels<kFormat>(task, x);
+  if (task.count > kDirectInputs && task.w.cols <= Panel::kColsMax)
+    return DotPanels<kFormat>(task, x);
   // Rows too long for a panel, which no known model has, go the way of few inputs.
-  for (int64_t first = 0; first < task.count; first += kFew)
-    DotDirects<kFormat>(Smaller(kFew, task.count - first), task, x + first,
+  for (int64_t first = 0; first < task.count; first += kDirectInputs)
+    DotDirects<kFormat>(Smaller(kDirectInputs, task.count - first), task, x + first,
                         task.y + first * task.y_stride);
 }
 
