@@ -1,225 +1,433 @@
-// The BF16 product of the AVX2 path, in the order of linear.h. Weights are decoded four steps at a
-// time into eight registers of 16 BF16 codes; a pair becomes two floats (the odd code is the upper
-// half of its 32-bit lane) and two fused multiply-adds, which is what vdpbf16ps computes.
+// The BF16 product of the AVX2 path, in the order of linear.h. Weights and inputs become floats,
+// and a pair of each two fused multiply-adds, which is what vdpbf16ps computes. Both are laid out
+// for eight lanes at a time: 16 accumulators and their operands would not fit in 16 registers.
+//
+// Few inputs: they are laid out first, and each row of weights is decoded in registers straight
+// from the checkpoint's bytes. Many inputs: a panel of rows is decoded into the second-level cache
+// once, and tiles of 3 rows by 4 inputs pass over it.
 #include "kernels/cpu/avx2.h"
 
 #if defined(__x86_64__)
 
-#include "kernels/cpu/dot_f32.h"
-#include "kernels/cpu/vec256.h"
-#include "kernels/linear.h"
+#include "kernels/cpu/avx2_weights.h"
 
 namespace fathom::kernels::cpu {
 namespace {
 
 using F = Vec256::F;
 
-constexpr int kInputsMax = 4;  // served by one decoding
+// Values of a stretch in eight lanes, of half a stretch, and of four steps in them. They stand as
+// [eight lanes][step][odd, even][8].
+constexpr int64_t kEight = kStretch / 2;
+constexpr int64_t kHalf = kEight / 2;
+constexpr int64_t kFour = kHalf / 2;
 
-// Four steps as BF16 codes in pair order, without scales: lanes 0 .. 7 and 8 .. 15 of each.
-struct Four {
-  __m256i step[4][2];
-};
+// Up to this many inputs the weights are decoded in registers, above it into a panel: by
+// measurement (bench/products_bench.cc).
+constexpr int64_t kDirectInputs = 4;
 
-__m256i Load(const std::byte* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+// How far ahead of its use a sequential stream of weights is fetched.
+constexpr int64_t kPrefetchBytes = 6144;
 
-// Bytes of the 16-byte table for each byte of `index`, which is below 16.
-__m256i Look(const uint8_t (&table)[16], __m256i index) {
-  const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
-  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), index);
-}
-
-struct ByteTables {
-  uint8_t e2m1_high[16], e2m1_low[16];
-  uint8_t e4m3_subnormal[16];  // low bytes of codes 0 .. 7, then their high bytes
-};
-constexpr ByteTables MakeByteTables() {
-  ByteTables t{};
-  for (int i = 0; i < 16; ++i) {
-    t.e2m1_high[i] = static_cast<uint8_t>(E2M1Bits(i) >> 8);
-    t.e2m1_low[i] = static_cast<uint8_t>(E2M1Bits(i) & 255);
-    const uint16_t subnormal = E4M3Magnitude(i & 7);
-    t.e4m3_subnormal[i] = static_cast<uint8_t>(i < 8 ? subnormal & 255 : subnormal >> 8);
-  }
-  return t;
-}
-constexpr ByteTables kTables = MakeByteTables();
-
-// 16 E4M3 codes, each doubled into both bytes of its word -> BF16.
-__m256i DecodeE4M3(__m256i doubled) {
-  const __m256i magnitude = _mm256_and_si256(doubled, _mm256_set1_epi16(0x7f));
-  const __m256i normal =
-      _mm256_add_epi16(_mm256_slli_epi16(magnitude, 4), _mm256_set1_epi16(120 << 7));
-  const __m256i index = _mm256_add_epi16(_mm256_and_si256(doubled, _mm256_set1_epi16(0x0707)),
-                                         _mm256_set1_epi16(0x0800));
-  const __m256i subnormal = Look(kTables.e4m3_subnormal, index);
-  __m256i value =
-      _mm256_blendv_epi8(normal, subnormal, _mm256_cmpgt_epi16(_mm256_set1_epi16(8), magnitude));
-  value = _mm256_blendv_epi8(value, _mm256_set1_epi16(0x7fc0),
-                             _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7f)));
-  const __m256i sign = _mm256_and_si256(doubled, _mm256_set1_epi16(static_cast<short>(0x8000)));
-  return _mm256_or_si256(value, sign);
-}
-
-// The lowest nibble of every word, as an E2M1 code -> BF16. Entry 0 of both tables is 0.
-__m256i DecodeE2M1(__m256i words) {
-  const __m256i index = _mm256_and_si256(words, _mm256_set1_epi16(15));
-  return _mm256_or_si256(Look(kTables.e2m1_low, index),
-                         Look(kTables.e2m1_high, _mm256_slli_epi16(index, 8)));
-}
-
-// The four steps of word q of an FP4 stretch: the words of the four blocks r are transposed within
-// groups of four.
-Four DecodeFp4(const std::byte* p, int64_t q) {
-  Four four;
-#pragma GCC unroll 2
-  for (int half = 0; half < 2; ++half) {
-    const std::byte* chunk = p + 32 * half;
-    const __m256i r0 = Load(chunk), r1 = Load(chunk + 64);
-    const __m256i r2 = Load(chunk + 128), r3 = Load(chunk + 192);
-    const __m256i a = q < 2 ? _mm256_unpacklo_epi32(r0, r1) : _mm256_unpackhi_epi32(r0, r1);
-    const __m256i b = q < 2 ? _mm256_unpacklo_epi32(r2, r3) : _mm256_unpackhi_epi32(r2, r3);
-    const __m256i words = q % 2 == 0 ? _mm256_unpacklo_epi64(a, b) : _mm256_unpackhi_epi64(a, b);
-    four.step[0][half] = DecodeE2M1(words);
-    four.step[1][half] = DecodeE2M1(_mm256_srli_epi16(words, 4));
-    four.step[2][half] = DecodeE2M1(_mm256_srli_epi16(words, 8));
-    four.step[3][half] = DecodeE2M1(_mm256_srli_epi16(words, 12));
-  }
-  return four;
-}
-
-// Steps 4 index .. 4 index + 3 of the stretch at p: those of a block, but for FP4.
-template <Format kFormat>
-Four DecodeFour(const std::byte* p, int64_t index) {
-  if constexpr (kFormat == Format::kFp4) return DecodeFp4(p, index);
-  p += CodeBytes<kFormat>(kBlock) * index;
-  Four four;
-#pragma GCC unroll 2
-  for (int half = 0; half < 2; ++half) {
-    if constexpr (kFormat == Format::kFp8) {
-#pragma GCC unroll 2
-      for (int s = 0; s < 4; s += 2) {
-        const __m256i codes = Load(p + 32 * s + 32 * half);
-        four.step[s][half] = DecodeE4M3(_mm256_unpacklo_epi8(codes, codes));
-        four.step[s + 1][half] = DecodeE4M3(_mm256_unpackhi_epi8(codes, codes));
-      }
-    } else {
+// One step of kInputs inputs in eight lanes, from place `at` on: out [odd, even][input][8].
+template <int kInputs>
+[[gnu::always_inline]] inline void LayOutStep(const uint16_t* const* x, int64_t at, float* out) {
 #pragma GCC unroll 4
-      for (int s = 0; s < 4; ++s) four.step[s][half] = Load(p + 64 * s + 32 * half);
+  for (int m = 0; m < kInputs; ++m) {
+    const __m256i pairs = Load(x[m] + at);
+    _mm256_store_ps(out + 8 * m, Odd(pairs));
+    _mm256_store_ps(out + 8 * (kInputs + m), Even(pairs));
+  }
+}
+
+// The stretches [first, end) of kInputs packed inputs of `width`.
+template <int kInputs>
+void LayOut(const uint16_t* const* x, int64_t width, int64_t first, int64_t end, float* out) {
+  for (int64_t b = first; b < end; ++b, out += kInputs * kStretch) {
+    const int64_t steps = Smaller(kStretch, width - b * kStretch) / 32;
+    for (int64_t step = 0; step < steps; ++step) {
+      const int64_t at = b * kStretch + 32 * step;
+      LayOutStep<kInputs>(x, at, out + kInputs * 16 * step);
+      LayOutStep<kInputs>(x, at + 16, out + kInputs * (kEight + 16 * step));
     }
   }
-  return four;
 }
 
-__m256 Odd(__m256i pairs) {
-  return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(-0x10000)));
-}
-__m256 Even(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
-
-float Scale(uint8_t code) {
-  return _mm_cvtss_f32(
-      _mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(kScaleTable.bits[code]))));
-}
-
-// Adds four steps to the lane sums p; x is the packed input from the first of them on. FP8 codes
-// are multiplied by `scale`, which is exact.
-template <Format kFormat>
-void AddFour(const Four& w, float scale, const uint16_t* x, __m256* p) {
-  const __m256 scales = _mm256_set1_ps(scale);
+// p[i] += four steps of kInputs inputs.
+template <int kInputs>
+[[gnu::always_inline]] inline void AddFour(const Four& four, const float* x, __m256* p) {
 #pragma GCC unroll 4
   for (int s = 0; s < 4; ++s) {
 #pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      const __m256i value =
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 32 * s + 16 * half));
-      __m256 odd = Odd(w.step[s][half]), even = Even(w.step[s][half]);
-      if constexpr (kFormat == Format::kFp8) {
-        odd = _mm256_mul_ps(odd, scales);
-        even = _mm256_mul_ps(even, scales);
+    for (int even = 0; even < 2; ++even) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kInputs; ++i) {
+        const __m256 value = _mm256_load_ps(x + ((2 * s + even) * kInputs + i) * 8);
+        p[i] = _mm256_fmadd_ps(four.step[s][even], value, p[i]);
       }
-      p[half] = _mm256_fmadd_ps(odd, Odd(value), p[half]);
-      p[half] = _mm256_fmadd_ps(even, Even(value), p[half]);
     }
   }
 }
 
-// Lane scales of an FP4 stretch of which `groups` scales belong to the row; zero for other lanes.
-F Fp4Scales(const uint8_t* codes, int64_t groups) {
-  alignas(32) float lanes[16];
-  for (int l = 0; l < 16; ++l) {
-    const int group = 4 * (l % 4) + l / 4;
-    lanes[l] = group < groups ? Scale(codes[group]) : 0.0f;
-  }
-  return Vec256::Load(lanes);
+template <Format kFormat>
+[[gnu::always_inline]] inline __m256 AddStretch(__m256 acc, __m256 p, __m256 scale) {
+  if constexpr (kFormat == Format::kFp4) return _mm256_fmadd_ps(p, scale, acc);
+  return _mm256_add_ps(acc, p);
 }
 
-// Adds a stretch of `blocks` blocks (FP4: always whole) to the sums of kInputs inputs, which are
-// read from `offset` on. `scale` is that of its first block or group.
+// acc[i] += the lane sums of a stretch for kInputs inputs, laid out at x.
 template <Format kFormat, int kInputs>
-void AddStretch(const std::byte* codes, const uint8_t* scale, int64_t blocks, int64_t groups,
-                const uint16_t* const* x, int64_t offset, F* acc) {
-  const int64_t fours = kFormat == Format::kFp4 ? 4 : blocks;
-  F sum[kInputs];
+[[gnu::always_inline]] inline void AddDirect(const StretchView& stretch, const float* x,
+                                             __m256 (*acc)[2]) {
+  // A sum is a chain of multiply-adds: one or two inputs add up both halves side by side, a single
+  // one all 16 lanes.
+  constexpr int kEights = kInputs == 1 ? 2 : 1;
+  const F scales = kFormat == Format::kFp4 ? Fp4Scales(stretch.scale) : Vec256::Zero();
 #pragma GCC unroll 2
-  for (int64_t begin = 0; begin < 4; begin += 2) {
-    __m256 p[kInputs][2];
+  for (int eight = 0; eight < 2; eight += kEights) {
+    StretchReader<kFormat> reader[kEights];
+    __m256 p[kEights][2][kInputs];
+#pragma GCC unroll 2
+    for (int e = 0; e < kEights; ++e) {
+      reader[e].Start(stretch, eight + e);
 #pragma GCC unroll 4
-    for (int i = 0; i < kInputs; ++i) p[i][0] = p[i][1] = _mm256_setzero_ps();
-    for (int64_t four = begin; four < begin + 2 && four < fours; ++four) {
-      const Four w = DecodeFour<kFormat>(codes, four);
-      const float block_scale = kFormat == Format::kFp8 ? Scale(scale[four]) : 1.0f;
+      for (int i = 0; i < kInputs; ++i) p[e][0][i] = p[e][1][i] = _mm256_setzero_ps();
+    }
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < 4; ++k) {
+      const int64_t index = kInputs <= 2 ? k / 2 + k % 2 * 2 : k;
+      if (index >= stretch.blocks) continue;
+#pragma GCC unroll 2
+      for (int e = 0; e < kEights; ++e)
+        AddFour<kInputs>(reader[e].Read(index),
+                         x + kInputs * ((eight + e) * kEight + index * kFour), p[e][index / 2]);
+    }
+#pragma GCC unroll 2
+    for (int e = 0; e < kEights; ++e) {
+      const __m256 scale = eight + e == 0 ? scales.low : scales.high;
 #pragma GCC unroll 4
       for (int i = 0; i < kInputs; ++i)
-        AddFour<kFormat>(w, block_scale, x[i] + offset + 128 * four, p[i]);
+        acc[i][eight + e] =
+            AddStretch<kFormat>(acc[i][eight + e], _mm256_add_ps(p[e][0][i], p[e][1][i]), scale);
     }
-#pragma GCC unroll 4
-    for (int i = 0; i < kInputs; ++i)
-      sum[i] = begin == 0 ? F{p[i][0], p[i][1]} : Vec256::Add(sum[i], {p[i][0], p[i][1]});
-  }
-  if constexpr (kFormat == Format::kFp4) {
-    const F scales = Fp4Scales(scale, groups);
-#pragma GCC unroll 4
-    for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Fma(sum[i], scales, acc[i]);
-  } else {
-#pragma GCC unroll 4
-    for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Add(acc[i], sum[i]);
   }
 }
 
+// All rows of the task for kInputs inputs: groups of rows part by part, so that the inputs' part
+// (16 KB) stays in the first-level cache. A part is as long as most rows, which are then read one
+// after the other.
 template <Format kFormat, int kInputs>
-void DotRow(const DotTask& task, int64_t o, const uint16_t* const* x, float* y) {
-  constexpr int64_t kBytes = CodeBytes<kFormat>(kStretch);
-  constexpr int64_t kScales = ScaleBlock<kFormat>() == 0 ? 0 : kStretch / ScaleBlock<kFormat>();
-  const WeightRow row = RowOf<kFormat>(task.w, o);
-  const int64_t cols = task.w.cols, whole = cols / kStretch;
-  F acc[kInputs];
-#pragma GCC unroll 4
-  for (int i = 0; i < kInputs; ++i) acc[i] = Vec256::Zero();
-  for (int64_t b = 0; b < whole; ++b)
-    AddStretch<kFormat, kInputs>(row.codes + b * kBytes, row.scale + b * kScales, 4, 16, x,
-                                 b * kStretch, acc);
-  const int64_t inputs = cols - whole * kStretch;
-  if (inputs > 0) {
-    // Copied out, so that nothing past the row is read.
-    alignas(32) std::byte tail[kBytes] = {};
-    std::memcpy(tail, row.codes + whole * kBytes, static_cast<size_t>(CodeBytes<kFormat>(inputs)));
-    AddStretch<kFormat, kInputs>(tail, row.scale + whole * kScales, (inputs + kBlock - 1) / kBlock,
-                                 (inputs + tensor::kFp4Block - 1) / tensor::kFp4Block, x,
-                                 whole * kStretch, acc);
+void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
+  constexpr int64_t kRows = 32, kPart = 8 / kInputs;
+  alignas(32) float laid_out[kPart * kInputs * kStretch];
+  alignas(32) float sums[kRows][kInputs][2][8];
+  StretchCopy<kFormat> copy;
+  const int64_t width = PackedWidth(kFormat, task.w.cols);
+  const int64_t stretches = (width + kStretch - 1) / kStretch;
+  for (int64_t o = task.row_begin; o < task.row_end; o += kRows) {
+    const int64_t rows = Smaller(kRows, task.row_end - o);
+    __builtin_memset(sums, 0, sizeof(sums));
+    for (int64_t first = 0; first < stretches; first += kPart) {
+      const int64_t end = Smaller(first + kPart, stretches);
+      if (o == task.row_begin || stretches > kPart) LayOut<kInputs>(x, width, first, end, laid_out);
+      for (int64_t r = 0; r < rows; ++r) {
+        const RowReader<kFormat> row(task.w, o + r);
+        __m256 acc[kInputs][2];
+#pragma GCC unroll 8
+        for (int i = 0; i < 2 * kInputs; ++i)
+          acc[i / 2][i % 2] = _mm256_load_ps(sums[r][i / 2][i % 2]);
+        for (int64_t b = first; b < end; ++b) {
+          Prefetch(row.codes(b) + kPrefetchBytes, CodeBytes<kFormat>(kStretch));
+          AddDirect<kFormat, kInputs>(row.At(b, copy), laid_out + (b - first) * kInputs * kStretch,
+                                      acc);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < 2 * kInputs; ++i)
+          _mm256_store_ps(sums[r][i / 2][i % 2], acc[i / 2][i % 2]);
+      }
+    }
+    for (int64_t r = 0; r < rows; ++r)
+      for (int i = 0; i < kInputs; ++i)
+        y[i * task.y_stride + (o + r - task.row_begin)] = Vec256::Fold(Vec256::Load(sums[r][i][0]));
   }
+}
+
+// Sizes of the widest tile: 12 sums, a register for each row and one for an input.
+constexpr int kTileRows = 3;
+constexpr int kTileInputs = 4;
+
+// Some rows of the weights as floats, for each stretch in tiles of kTileRows: [eight lanes][step]
+// [odd, even][row][8]. Lives on the stack. 384 KB: more rows spread the cost of laying out the
+// inputs, and the second-level caches of current servers begin at 512 KB.
+struct Panel {
+  static constexpr int64_t kValues = 3 << 15;
+  static constexpr int64_t kRows = 33;
+  // The longest rows of which a tile fits.
+  static constexpr int64_t kColsMax = kValues / kTileRows;
+
+  // Rows of `stretches` stretches that are decoded together: whole tiles.
+  static int64_t RowsOf(int64_t stretches) {
+    return Smaller(kValues / (stretches * kStretch), kRows) / kTileRows * kTileRows;
+  }
+
+  alignas(64) float weights[kValues];                // [stretch, row, kStretch]
+  alignas(64) float scales[kValues / kStretch][16];  // FP4: [stretch, row]
+  // A stretch of a tile's inputs and the sums, which stay in the first-level cache.
+  alignas(64) float x[kTileInputs * kStretch];
+  alignas(64) float acc[kRows / kTileRows][kTileInputs][kTileRows][16];
+};
+
+// Row o of the weights to row r of a panel of `rows` rows.
+template <Format kFormat>
+void DecodeToPanel(const tensor::QuantView& w, int64_t o, int64_t r, int64_t rows, Panel& panel) {
+  StretchCopy<kFormat> copy;
+  const RowReader<kFormat> row(w, o);
+  for (int64_t b = 0; b * kStretch < w.cols; ++b) {
+    const StretchView stretch = row.At(b, copy);
+    const int64_t place = b * rows + r, in_tile = r % kTileRows;
+    float* tile = panel.weights + (place - in_tile) * kStretch + 8 * in_tile;
+    for (int eight = 0; eight < 2; ++eight) {
+      StretchReader<kFormat> reader;
+      reader.Start(stretch, eight);
 #pragma GCC unroll 4
-  for (int i = 0; i < kInputs; ++i) y[i * task.y_stride] = Vec256::Fold(acc[i]);
+      for (int64_t index = 0; index < 4; ++index) {
+        if (index >= stretch.blocks) break;
+        const Four four = reader.Read(index);
+        float* out = tile + kTileRows * (eight * kEight + index * kFour);
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; ++i)
+          _mm256_store_ps(out + kTileRows * 8 * i, four.step[i / 2][i % 2]);
+      }
+    }
+    if constexpr (kFormat == Format::kFp4)
+      Vec256::Store(panel.scales[place], Fp4Scales(stretch.scale));
+  }
+}
+
+// p = the lane sums of `steps` steps of a tile in eight lanes. The first tile of a stretch lays out
+// the inputs, x from `from` on, on its way: its arithmetic leaves room for that.
+template <int kInputs, bool kLaysOut>
+[[gnu::always_inline]] inline void SumSteps(int64_t steps, const float* weights, float* values,
+                                            const uint16_t* const* x, int64_t from,
+                                            __m256 (&p)[kInputs][kTileRows]) {
+#pragma GCC unroll 4
+  for (int m = 0; m < kInputs; ++m) {
+#pragma GCC unroll 3
+    for (int n = 0; n < kTileRows; ++n) p[m][n] = _mm256_setzero_ps();
+  }
+#pragma GCC unroll 1
+  for (int64_t step = 0; step < steps; ++step) {
+    const float* w = weights + kTileRows * 16 * step;
+    float* value = values + kInputs * 16 * step;
+    if constexpr (kLaysOut) {
+      LayOutStep<kInputs>(x, from + 32 * step, value);
+      // What is laid out is read again: the sums leave no registers to keep it in.
+      asm volatile("" ::: "memory");
+    }
+#pragma GCC unroll 2
+    for (int even = 0; even < 2; ++even) {
+      __m256 row[kTileRows];
+#pragma GCC unroll 3
+      for (int n = 0; n < kTileRows; ++n) row[n] = _mm256_load_ps(w + (even * kTileRows + n) * 8);
+#pragma GCC unroll 4
+      for (int m = 0; m < kInputs; ++m) {
+        const __m256 input = _mm256_load_ps(value + (even * kInputs + m) * 8);
+#pragma GCC unroll 3
+        for (int n = 0; n < kTileRows; ++n) p[m][n] = _mm256_fmadd_ps(row[n], input, p[m][n]);
+      }
+    }
+  }
+}
+
+// One stretch of a tile of kTileRows rows.
+struct TileStretch {
+  int64_t offset;  // of its inputs in a packed input
+  int64_t steps;
+  const float* weights;
+  const float (*scales)[16];
+};
+
+// Adds a stretch to the sums of a tile. The halves of the stretch are summed one after the other,
+// and the first is put aside. A function of its own, so that the compiler keeps its pointers in
+// registers.
+template <Format kFormat, int kInputs, bool kLaysOut>
+[[gnu::noinline]] void DotTile(const TileStretch& stretch, const uint16_t* const* x, float* values,
+                               float (*sums)[kTileRows][16]) {
+  const uint16_t* input[kInputs];
+#pragma GCC unroll 4
+  for (int m = 0; m < kInputs; ++m) input[m] = x[m] + stretch.offset;
+#pragma GCC unroll 1
+  for (int64_t eight = 0; eight < 2; ++eight) {
+    const float* w = stretch.weights + kTileRows * eight * kEight;
+    float* v = values + kInputs * eight * kEight;
+    alignas(32) float first[kInputs][kTileRows][8];
+    __m256 p[kInputs][kTileRows];
+#pragma GCC unroll 1
+    for (int64_t half = 0; half < 2; ++half) {
+      const int64_t steps = half == 0 ? Smaller(stretch.steps, 8) : stretch.steps - 8;
+      SumSteps<kInputs, kLaysOut>(steps, w + kTileRows * half * kHalf, v + kInputs * half * kHalf,
+                                  input, half * kStretch / 2 + 16 * eight, p);
+      if (half == 1) break;
+#pragma GCC unroll 4
+      for (int m = 0; m < kInputs; ++m) {
+#pragma GCC unroll 3
+        for (int n = 0; n < kTileRows; ++n) _mm256_store_ps(first[m][n], p[m][n]);
+      }
+    }
+#pragma GCC unroll 3
+    for (int n = 0; n < kTileRows; ++n) {
+      const __m256 scale = kFormat == Format::kFp4 ? _mm256_load_ps(stretch.scales[n] + 8 * eight)
+                                                   : _mm256_setzero_ps();
+#pragma GCC unroll 4
+      for (int m = 0; m < kInputs; ++m) {
+        float* to = sums[m][n] + 8 * eight;
+        const __m256 acc = stretch.offset == 0 ? _mm256_setzero_ps() : _mm256_load_ps(to);
+        const __m256 sum = _mm256_add_ps(_mm256_load_ps(first[m][n]), p[m][n]);
+        _mm256_store_ps(to, AddStretch<kFormat>(acc, sum, scale));
+      }
+    }
+  }
+}
+
+// Vec256::Fold of 8 sums: lane j of the result is the fold of v[j].
+__m256 Fold8(const F* v) {
+  __m256 four[4], two[2];
+  // Halves, quarters and pairs of two registers meet in one: the additions are those of Fold.
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const __m256 a = _mm256_add_ps(v[2 * i].low, v[2 * i].high);
+    const __m256 b = _mm256_add_ps(v[2 * i + 1].low, v[2 * i + 1].high);
+    four[i] = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i)
+    two[i] = _mm256_add_ps(_mm256_shuffle_ps(four[2 * i], four[2 * i + 1], 0x44),
+                           _mm256_shuffle_ps(four[2 * i], four[2 * i + 1], 0xee));
+  const __m256 one = _mm256_add_ps(_mm256_shuffle_ps(two[0], two[1], 0x88),
+                                   _mm256_shuffle_ps(two[0], two[1], 0xdd));
+  // The even ones come first.
+  return _mm256_permutevar8x32_ps(one, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+// What is fetched while kInputs inputs pass over a panel: the next inputs, the rows of the result,
+// and a share of the weights that the next panel decodes, `lines` for each tile.
+struct Ahead {
+  const uint16_t* const* x;
+  int64_t inputs;
+  const std::byte* codes;
+  int64_t lines;
+};
+
+// y [kInputs, rows] <- the rows of a panel times kInputs inputs of `width`.
+template <Format kFormat, int kInputs>
+void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, int64_t y_stride,
+             Ahead ahead, Panel& panel) {
+  for (int m = 0; m < kInputs; ++m) Prefetch(y + m * y_stride, rows * 4);
+  int64_t place = 0;
+  for (int64_t offset = 0; offset < width; offset += kStretch) {
+    const int64_t steps = Smaller(kStretch, width - offset) / 32;
+    for (int64_t m = 0; m < ahead.inputs; ++m) Prefetch(ahead.x[m] + offset, steps * 64);
+    for (int64_t row = 0; row < rows; row += kTileRows, place += kTileRows) {
+      Prefetch(ahead.codes, ahead.lines * 64);
+      ahead.codes += ahead.lines * 64;
+      const TileStretch stretch{offset, steps, panel.weights + place * kStretch,
+                                panel.scales + place};
+      float(*sums)[kTileRows][16] = panel.acc[row / kTileRows];
+      if (row == 0) {
+        DotTile<kFormat, kInputs, true>(stretch, x, panel.x, sums);
+      } else {
+        DotTile<kFormat, kInputs, false>(stretch, x, panel.x, sums);
+      }
+    }
+  }
+  for (int m = 0; m < kInputs; ++m) {
+    for (int64_t first = 0; first < rows; first += 8) {
+      F v[8];
+#pragma GCC unroll 8
+      for (int64_t r = 0; r < 8; ++r) {
+        const int64_t row = Smaller(first + r, rows - 1);
+        v[r] = Vec256::Load(panel.acc[row / kTileRows][m][row % kTileRows]);
+      }
+      // A masked store is slow on some processors.
+      float* to = y + m * y_stride + first;
+      if (rows - first >= 8) {
+        _mm256_storeu_ps(to, Fold8(v));
+      } else {
+        _mm256_maskstore_ps(to, Vec256::First(rows - first), Fold8(v));
+      }
+    }
+  }
+}
+
+template <Format kFormat>
+void DotRows(int64_t inputs, int64_t width, int64_t rows, const uint16_t* const* x, float* y,
+             int64_t y_stride, const Ahead& ahead, Panel& panel) {
+  switch (inputs) {
+    case 1:
+      return DotRows<kFormat, 1>(width, rows, x, y, y_stride, ahead, panel);
+    case 2:
+      return DotRows<kFormat, 2>(width, rows, x, y, y_stride, ahead, panel);
+    case 3:
+      return DotRows<kFormat, 3>(width, rows, x, y, y_stride, ahead, panel);
+    default:
+      return DotRows<kFormat, kTileInputs>(width, rows, x, y, y_stride, ahead, panel);
+  }
+}
+
+template <Format kFormat>
+void DotPanels(const DotTask& task, const uint16_t* const* x) {
+  Panel panel;
+  const int64_t width = PackedWidth(kFormat, task.w.cols);
+  const int64_t stretches = (width + kStretch - 1) / kStretch;
+  const int64_t panel_rows = Panel::RowsOf(stretches);
+  // Tiles of nearly equal width: 9 inputs are three times 3.
+  const int64_t tiles = (task.count + kTileInputs - 1) / kTileInputs;
+  for (int64_t o = task.row_begin; o < task.row_end; o += panel_rows) {
+    const int64_t rows = Smaller(panel_rows, task.row_end - o);
+    const int64_t row_tiles = (rows + kTileRows - 1) / kTileRows, places = row_tiles * kTileRows;
+    // The last tile is filled with the last row.
+    for (int64_t r = 0; r < places; ++r)
+      DecodeToPanel<kFormat>(task.w, o + Smaller(r, rows - 1), r, places, panel);
+    const RowReader<kFormat> next_row(task.w, Smaller(o + rows, task.w.rows - 1));
+    const int64_t lines = rows * CodeBytes<kFormat>(task.w.cols) / 64;
+    const int64_t passes = stretches * row_tiles;
+    Ahead ahead{x, 0, next_row.codes(0), (lines + tiles * passes - 1) / (tiles * passes)};
+    float* y = task.y + (o - task.row_begin);
+    for (int64_t tile = 0, input = 0; tile < tiles; ++tile) {
+      const int64_t inputs = (task.count - input + tiles - tile - 1) / (tiles - tile);
+      const int64_t after = input + inputs;
+      ahead.x = after < task.count ? x + after : x;
+      ahead.inputs = Smaller(kTileInputs, after < task.count ? task.count - after : inputs);
+      DotRows<kFormat>(inputs, width, rows, x + input, y + input * task.y_stride, task.y_stride,
+                       ahead, panel);
+      input = after;
+      ahead.codes += passes * ahead.lines * 64;
+    }
+  }
+}
+
+template <Format kFormat>
+void DotDirects(int64_t count, const DotTask& task, const uint16_t* const* x, float* y) {
+  switch (count) {
+    case 1:
+      return DotDirect<kFormat, 1>(task, x, y);
+    case 2:
+      return DotDirect<kFormat, 2>(task, x, y);
+    case 3:
+      return DotDirect<kFormat, 3>(task, x, y);
+    default:
+      return DotDirect<kFormat, kDirectInputs>(task, x, y);
+  }
 }
 
 template <Format kFormat>
 void Dot(const DotTask& task, const uint16_t* const* x) {
-  for (int64_t o = task.row_begin; o < task.row_end; ++o) {
-    float* y = task.y + (o - task.row_begin);
-    int64_t i = 0;
-    for (; i + kInputsMax <= task.count; i += kInputsMax)
-      DotRow<kFormat, kInputsMax>(task, o, x + i, y + i * task.y_stride);
-    for (; i < task.count; ++i) DotRow<kFormat, 1>(task, o, x + i, y + i * task.y_stride);
-  }
+  if (task.count > kDirectInputs && task.w.cols <= Panel::kColsMax)
+    return DotPanels<kFormat>(task, x);
+  // Rows too long for a panel, which no known model has, go the way of few inputs.
+  for (int64_t first = 0; first < task.count; first += kDirectInputs)
+    DotDirects<kFormat>(Smaller(kDirectInputs, task.count - first), task, x + first,
+                        task.y + first * task.y_stride);
 }
 
 }  // namespace
