@@ -12,8 +12,10 @@ namespace fathom::kernels::cpu {
 namespace {
 
 // Up to this many inputs the weights are decoded in registers, above it into a panel: by
-// measurement (bench/products_bench.cc).
+// measurement (bench/products_bench.cc). They are served by one decoding for each four of them: one
+// for all eight is a tenth faster and takes a compiler minutes.
 constexpr int64_t kDirectInputs = 8;
+constexpr int64_t kInputsPerDecoding = 4;
 
 // How far ahead of its use a sequential stream of weights is fetched, by measurement.
 template <Format kFormat>
@@ -38,7 +40,7 @@ template <Format kFormat, int kRows, int kInputs>
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
       Prefetch<2>(ahead[r] + half * kHalfBytes, kHalfBytes);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
       for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
     }
 #pragma GCC unroll 2
@@ -49,7 +51,7 @@ template <Format kFormat, int kRows, int kInputs>
       for (int r = 0; r < kRows; ++r) reader[r].Read(four, w[r]);
 #pragma GCC unroll 4
       for (int s = 0; s < 4; ++s) {
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int i = 0; i < kInputs; ++i) {
           const __m512i v = _mm512_loadu_si512(x[i] + offset + 128 * four + 32 * s);
 #pragma GCC unroll 2
@@ -59,14 +61,14 @@ template <Format kFormat, int kRows, int kInputs>
     }
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
       for (int i = 0; i < kInputs; ++i)
         sum[r][i] = half == 0 ? p[r][i] : _mm512_add_ps(sum[r][i], p[r][i]);
   }
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
     const __m512 scales = StretchScales<kFormat>(stretch[r]);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int i = 0; i < kInputs; ++i) acc[r][i] = AddStretch<kFormat>(acc[r][i], sum[r][i], scales);
   }
 }
@@ -79,7 +81,7 @@ void DotRun(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, i
   const int64_t whole = w.cols / kStretch;
   const uint16_t* input[kInputs];
   __m512 acc[kRows][kInputs];
-#pragma GCC unroll 8
+#pragma GCC unroll 4
   for (int i = 0; i < kInputs; ++i) {
     input[i] = x[i];
 #pragma GCC unroll 2
@@ -108,7 +110,7 @@ void DotRun(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, i
   }
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int i = 0; i < kInputs; ++i) _mm512_store_ps(sums[r][i], acc[r][i]);
   }
 }
@@ -395,38 +397,39 @@ void DotPanels(const DotTask& task, const uint16_t* const* x) {
   }
 }
 
+// Any number of inputs, those that one decoding serves at a time; in equal shares, or nearly so.
 template <Format kFormat>
-void DotDirects(int64_t count, const DotTask& task, const uint16_t* const* x, float* y) {
-  switch (count) {
-    case 1:
-      return DotDirect<kFormat, 1>(task, x, y);
-    case 2:
-      return DotDirect<kFormat, 2>(task, x, y);
-    case 3:
-      return DotDirect<kFormat, 3>(task, x, y);
-    case 4:
-      return DotDirect<kFormat, 4>(task, x, y);
-    case 5:
-      return DotDirect<kFormat, 5>(task, x, y);
-    case 6:
-      return DotDirect<kFormat, 6>(task, x, y);
-    case 7:
-      return DotDirect<kFormat, 7>(task, x, y);
-    case 8:
-      return DotDirect<kFormat, 8>(task, x, y);
-    default:
-      return;
+void DotDirect(const DotTask& task, const uint16_t* const* x) {
+  int64_t passes = (task.count + kInputsPerDecoding - 1) / kInputsPerDecoding;
+  for (int64_t first = 0; passes > 0; --passes) {
+    const int64_t inputs = (task.count - first + passes - 1) / passes;
+    float* y = task.y + first * task.y_stride;
+    switch (inputs) {
+      case 1:
+        DotDirect<kFormat, 1>(task, x + first, y);
+        break;
+      case 2:
+        DotDirect<kFormat, 2>(task, x + first, y);
+        break;
+      case 3:
+        DotDirect<kFormat, 3>(task, x + first, y);
+        break;
+      default:
+        DotDirect<kFormat, kInputsPerDecoding>(task, x + first, y);
+        break;
+    }
+    first += inputs;
   }
 }
 
 template <Format kFormat>
 void Dot(const DotTask& task, const uint16_t* const* x) {
-  if (task.count > kDirectInputs && task.w.cols <= Panel::kColsMax)
-    return DotPanels<kFormat>(task, x);
   // Rows too long for a panel, which no known model has, go the way of few inputs.
-  for (int64_t first = 0; first < task.count; first += kDirectInputs)
-    DotDirects<kFormat>(Smaller(kDirectInputs, task.count - first), task, x + first,
-                        task.y + first * task.y_stride);
+  if (task.count > kDirectInputs && task.w.cols <= Panel::kColsMax) {
+    DotPanels<kFormat>(task, x);
+  } else {
+    DotDirect<kFormat>(task, x);
+  }
 }
 
 }  // namespace
