@@ -11,6 +11,13 @@ namespace fathom {
 
 [[noreturn]] void CheckFailed(const char* file, int line, const char* condition,
                               const std::string& detail);
+// Once for each pair of types, not at each place that compares them.
+template <typename A, typename B>
+[[noreturn, gnu::noinline, gnu::cold]] void ComparisonFailed(const char* file, int line,
+                                                             const char* condition, const A& a,
+                                                             const B& b) {
+  CheckFailed(file, line, condition, fmt::format("{} against {}", a, b));
+}
 
 }  // namespace fathom
 
@@ -20,13 +27,12 @@ namespace fathom {
       ::fathom::CheckFailed(__FILE__, __LINE__, #condition, ::std::string(__VA_ARGS__)); \
   } while (false)
 
-#define FATHOM_CHECK_OP(op, a, b)                                                \
-  do {                                                                           \
-    const auto fathom_a = (a);                                                   \
-    const auto fathom_b = (b);                                                   \
-    if (!(fathom_a op fathom_b)) [[unlikely]]                                    \
-      ::fathom::CheckFailed(__FILE__, __LINE__, #a " " #op " " #b,               \
-                            ::fmt::format("{} against {}", fathom_a, fathom_b)); \
+#define FATHOM_CHECK_OP(op, a, b)                                                            \
+  do {                                                                                       \
+    const auto fathom_a = (a);                                                               \
+    const auto fathom_b = (b);                                                               \
+    if (!(fathom_a op fathom_b)) [[unlikely]]                                                \
+      ::fathom::ComparisonFailed(__FILE__, __LINE__, #a " " #op " " #b, fathom_a, fathom_b); \
   } while (false)
 
 #define FATHOM_CHECK_EQ(a, b) FATHOM_CHECK_OP(==, a, b)

@@ -5,6 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
+template class std::vector<fathom::Json>;
+template class std::vector<fathom::Json::Member>;
+
 namespace fathom {
 namespace {
 
@@ -142,6 +145,26 @@ Result<const Json*> GetMember(const Json& object, std::string_view name, const s
 }
 
 }  // namespace
+
+Json::Json() : value_(nullptr) {}
+Json::Json(std::nullptr_t) : value_(nullptr) {}
+Json::Json(bool value) : value_(value) {}
+Json::Json(int value) : Json(int64_t{value}) {}
+Json::Json(int64_t value) : value_(Number{std::to_string(value)}) {}
+Json::Json(uint64_t value) : value_(Number{std::to_string(value)}) {}
+Json::Json(Number value) : value_(std::move(value)) {}
+Json::Json(const char* value) : value_(std::string(value)) {}
+Json::Json(std::string value) : value_(std::move(value)) {}
+Json::Json(std::string_view value) : value_(std::string(value)) {}
+Json::Json(Array value) : value_(std::move(value)) {}
+Json::Json(Object value) : value_(std::move(value)) {}
+Json::Json(const Json&) = default;
+Json::Json(Json&&) noexcept = default;
+Json& Json::operator=(const Json&) = default;
+Json& Json::operator=(Json&&) noexcept = default;
+Json::~Json() = default;
+
+bool Json::operator==(const Json& other) const { return value_ == other.value_; }
 
 Json::Json(double value) {
   if (!std::isfinite(value)) return;

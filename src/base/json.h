@@ -25,19 +25,25 @@ class Json {
   using Member = std::pair<std::string, Json>;
   using Object = std::vector<Member>;  // in the order read; names are unique
 
-  Json() : value_(nullptr) {}
-  Json(std::nullptr_t) : value_(nullptr) {}               // NOLINT: implicit, as for the rest
-  Json(bool value) : value_(value) {}                     // NOLINT
-  Json(int value) : Json(static_cast<int64_t>(value)) {}  // NOLINT
-  Json(int64_t value) : value_(Number{std::to_string(value)}) {}   // NOLINT
-  Json(uint64_t value) : value_(Number{std::to_string(value)}) {}  // NOLINT
-  Json(double value);                               // NOLINT: shortest round trip; NaN is null
-  Json(Number value) : value_(std::move(value)) {}  // NOLINT
-  Json(const char* value) : value_(std::string(value)) {}       // NOLINT
-  Json(std::string value) : value_(std::move(value)) {}         // NOLINT
-  Json(std::string_view value) : value_(std::string(value)) {}  // NOLINT
-  Json(Array value) : value_(std::move(value)) {}               // NOLINT
-  Json(Object value) : value_(std::move(value)) {}              // NOLINT
+  Json();
+  Json(std::nullptr_t);          // NOLINT: implicit, as for the rest
+  Json(bool value);              // NOLINT
+  Json(int value);               // NOLINT
+  Json(int64_t value);           // NOLINT
+  Json(uint64_t value);          // NOLINT
+  Json(double value);            // NOLINT: shortest round trip; NaN is null
+  Json(Number value);            // NOLINT
+  Json(const char* value);       // NOLINT
+  Json(std::string value);       // NOLINT
+  Json(std::string_view value);  // NOLINT
+  Json(Array value);             // NOLINT
+  Json(Object value);            // NOLINT
+  // Defined in json.cc: a variant's own members would be compiled again in every file.
+  Json(const Json&);
+  Json(Json&&) noexcept;
+  Json& operator=(const Json&);
+  Json& operator=(Json&&) noexcept;
+  ~Json();
 
   bool is_null() const { return std::holds_alternative<std::nullptr_t>(value_); }
   bool is_bool() const { return std::holds_alternative<bool>(value_); }
@@ -68,7 +74,7 @@ class Json {
   // "null", "boolean", "number", "string", "array", "object": for messages.
   const char* KindName() const;
 
-  bool operator==(const Json&) const = default;
+  bool operator==(const Json& other) const;
 
  private:
   std::variant<std::nullptr_t, bool, Number, std::string, Array, Object> value_;
@@ -101,3 +107,6 @@ Result<double> GetDouble(const Json& object, std::string_view name, const std::s
 Result<std::string> GetString(const Json& object, std::string_view name, const std::string& where);
 
 }  // namespace fathom
+
+extern template class std::vector<fathom::Json>;
+extern template class std::vector<fathom::Json::Member>;
