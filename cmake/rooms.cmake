@@ -27,20 +27,19 @@ function(fathom_room name)
   set_target_properties(fathom_${name} PROPERTIES LINKER_LANGUAGE CXX)
   if(name STREQUAL "cli")
     target_compile_options(fathom_cli PRIVATE ${FATHOM_COLD_OPTIONS})
-  elseif(FATHOM_BUILD_FUZZERS)
-    # The rooms report their coverage to the fuzzer.
-    target_compile_options(fathom_${name} PRIVATE -fsanitize=fuzzer-no-link)
+    fathom_precompile(fathom_cli cli)
+  else()
+    if(FATHOM_BUILD_FUZZERS)
+      # The rooms report their coverage to the fuzzer.
+      target_compile_options(fathom_${name} PRIVATE -fsanitize=fuzzer-no-link)
+    endif()
+    fathom_precompile(fathom_${name} rooms)
   endif()
   if(FATHOM_ONLY_TESTS AND NOT name IN_LIST FATHOM_ONLY_TESTS)
     return()
   endif()
   if(FATHOM_BUILD_TESTS AND tests)
-    add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE fathom_${name} GTest::gmock GTest::gtest_main)
-    target_compile_definitions(${name}_test PRIVATE FATHOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    target_compile_options(${name}_test PRIVATE ${FATHOM_COLD_OPTIONS})
-    gtest_discover_tests(${name}_test TEST_PREFIX "${FATHOM_TEST_PREFIX}" DISCOVERY_TIMEOUT 60
-                         PROPERTIES LABELS fast)
+    fathom_test(${name}_test SOURCES ${tests} LINK fathom_${name})
   endif()
 endfunction()
 
@@ -79,20 +78,20 @@ fathom_room(cli FLOOR 8
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(src/kernels/cpu/avx2_attention.cc src/kernels/cpu/avx2_dot.cc
     src/kernels/cpu/avx2_limits.cc src/kernels/cpu/avx2_rows.cc PROPERTIES
-    COMPILE_OPTIONS "-mavx2;-mfma")
+    SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-mavx2;-mfma")
   set(FATHOM_AVX512
     "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mavx512vnni;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
   set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_dot.cc
     src/kernels/cpu/avx512_index.cc src/kernels/cpu/avx512_limits.cc src/kernels/cpu/avx512_rows.cc PROPERTIES
-    COMPILE_OPTIONS "${FATHOM_AVX512}")
+    SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${FATHOM_AVX512}")
   set_source_files_properties(src/kernels/cpu/amx_dot.cc PROPERTIES
-    COMPILE_OPTIONS "${FATHOM_AVX512};-mamx-tile;-mamx-bf16")
+    SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${FATHOM_AVX512};-mamx-tile;-mamx-bf16")
   # g++ 12 warns about the undefined operands inside its own avx512fintrin.h (its bug 105593).
 endif()
 
 # Not vectorised, on purpose: see the head of the file.
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/kernels/reference/attention.cc PROPERTIES
-  COMPILE_OPTIONS -fno-tree-vectorize)
+  SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS -fno-tree-vectorize)
 
 # Asio is compiled once, in http_asio.cc. ThreadSanitizer does not know bare fences, which Asio has besides
 # its mutexes.

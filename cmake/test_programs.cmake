@@ -1,0 +1,21 @@
+# fathom_test(<name> [LABEL <label>] SOURCES <files>... LINK <targets>...)
+#
+# One program of googletest cases, each of which is one test of ctest.
+function(fathom_test name)
+  cmake_parse_arguments(TEST "" "LABEL" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${TEST_SOURCES})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE ${TEST_LINK} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE FATHOM_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  target_compile_options(${name} PRIVATE ${FATHOM_COLD_OPTIONS})
+  fathom_precompile(${name} tests <gmock/gmock.h> <gtest/gtest.h>)
+  if(TARGET fathom)
+    target_compile_definitions(${name} PRIVATE FATHOM_PROGRAM="$<TARGET_FILE:fathom>")
+    add_dependencies(${name} fathom)
+  endif()
+  if(NOT TEST_LABEL)
+    set(TEST_LABEL fast)
+  endif()
+  gtest_discover_tests(${name} TEST_PREFIX "${FATHOM_TEST_PREFIX}" DISCOVERY_TIMEOUT 60
+                       PROPERTIES LABELS ${TEST_LABEL})
+endfunction()
