@@ -12,8 +12,8 @@ namespace fathom::kernels::cpu {
 namespace {
 
 // Up to this many inputs the weights are decoded in registers, above it into a panel: by
-// measurement (bench/products_bench.cc). They are served by one decoding for each four of them: one
-// for all eight is a tenth faster and takes a compiler minutes.
+// measurement (bench/products_bench.cc). One decoding serves four of them: one for all eight would
+// be faster, but clang with sanitizers took minutes to compile it.
 constexpr int64_t kDirectInputs = 8;
 constexpr int64_t kInputsPerDecoding = 4;
 
