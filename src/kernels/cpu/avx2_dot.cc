@@ -10,6 +10,7 @@
 #if defined(__x86_64__)
 
 #include "kernels/cpu/avx2_weights.h"
+#include "kernels/cpu/shares.h"
 
 namespace fathom::kernels::cpu {
 namespace {
@@ -309,15 +310,6 @@ __m256 Fold8(const F* v) {
   return _mm256_permutevar8x32_ps(one, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
-// What is fetched while kInputs inputs pass over a panel: the next inputs, the rows of the result,
-// and a share of the weights that the next panel decodes, `lines` for each tile.
-struct Ahead {
-  const uint16_t* const* x;
-  int64_t inputs;
-  const std::byte* codes;
-  int64_t lines;
-};
-
 // y [kInputs, rows] <- the rows of a panel times kInputs inputs of `width`.
 template <Format kFormat, int kInputs>
 void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, int64_t y_stride,
@@ -360,28 +352,11 @@ void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, in
 }
 
 template <Format kFormat>
-void DotRows(int64_t inputs, int64_t width, int64_t rows, const uint16_t* const* x, float* y,
-             int64_t y_stride, const Ahead& ahead, Panel& panel) {
-  switch (inputs) {
-    case 1:
-      return DotRows<kFormat, 1>(width, rows, x, y, y_stride, ahead, panel);
-    case 2:
-      return DotRows<kFormat, 2>(width, rows, x, y, y_stride, ahead, panel);
-    case 3:
-      return DotRows<kFormat, 3>(width, rows, x, y, y_stride, ahead, panel);
-    default:
-      return DotRows<kFormat, kTileInputs>(width, rows, x, y, y_stride, ahead, panel);
-  }
-}
-
-template <Format kFormat>
 void DotPanels(const DotTask& task, const uint16_t* const* x) {
   Panel panel;
   const int64_t width = PackedWidth(kFormat, task.w.cols);
   const int64_t stretches = (width + kStretch - 1) / kStretch;
   const int64_t panel_rows = Panel::RowsOf(stretches);
-  // Tiles of nearly equal width: 9 inputs are three times 3.
-  const int64_t tiles = (task.count + kTileInputs - 1) / kTileInputs;
   for (int64_t o = task.row_begin; o < task.row_end; o += panel_rows) {
     const int64_t rows = Smaller(panel_rows, task.row_end - o);
     const int64_t row_tiles = (rows + kTileRows - 1) / kTileRows, places = row_tiles * kTileRows;
@@ -389,34 +364,13 @@ void DotPanels(const DotTask& task, const uint16_t* const* x) {
     for (int64_t r = 0; r < places; ++r)
       DecodeToPanel<kFormat>(task.w, o + Smaller(r, rows - 1), r, places, panel);
     const RowReader<kFormat> next_row(task.w, Smaller(o + rows, task.w.rows - 1));
-    const int64_t lines = rows * CodeBytes<kFormat>(task.w.cols) / 64;
-    const int64_t passes = stretches * row_tiles;
-    Ahead ahead{x, 0, next_row.codes(0), (lines + tiles * passes - 1) / (tiles * passes)};
     float* y = task.y + (o - task.row_begin);
-    for (int64_t tile = 0, input = 0; tile < tiles; ++tile) {
-      const int64_t inputs = (task.count - input + tiles - tile - 1) / (tiles - tile);
-      const int64_t after = input + inputs;
-      ahead.x = after < task.count ? x + after : x;
-      ahead.inputs = Smaller(kTileInputs, after < task.count ? task.count - after : inputs);
-      DotRows<kFormat>(inputs, width, rows, x + input, y + input * task.y_stride, task.y_stride,
-                       ahead, panel);
-      input = after;
-      ahead.codes += passes * ahead.lines * 64;
-    }
-  }
-}
-
-template <Format kFormat>
-void DotDirects(int64_t count, const DotTask& task, const uint16_t* const* x, float* y) {
-  switch (count) {
-    case 1:
-      return DotDirect<kFormat, 1>(task, x, y);
-    case 2:
-      return DotDirect<kFormat, 2>(task, x, y);
-    case 3:
-      return DotDirect<kFormat, 3>(task, x, y);
-    default:
-      return DotDirect<kFormat, kDirectInputs>(task, x, y);
+    PassOverPanel<kTileInputs>(
+        task, x, next_row.codes(0), rows * CodeBytes<kFormat>(task.w.cols), stretches * row_tiles,
+        [&](int64_t first, auto inputs, const Ahead& ahead) {
+          DotRows<kFormat, inputs>(width, rows, x + first, y + first * task.y_stride, task.y_stride,
+                                   ahead, panel);
+        });
   }
 }
 
@@ -425,9 +379,9 @@ void Dot(const DotTask& task, const uint16_t* const* x) {
   if (task.count > kDirectInputs && task.w.cols <= Panel::kColsMax)
     return DotPanels<kFormat>(task, x);
   // Rows too long for a panel, which no known model has, go the way of few inputs.
-  for (int64_t first = 0; first < task.count; first += kDirectInputs)
-    DotDirects<kFormat>(Smaller(kDirectInputs, task.count - first), task, x + first,
-                        task.y + first * task.y_stride);
+  ForShares<kDirectInputs>(task.count, [&](int64_t first, auto inputs) {
+    DotDirect<kFormat, inputs>(task, x + first, task.y + first * task.y_stride);
+  });
 }
 
 }  // namespace

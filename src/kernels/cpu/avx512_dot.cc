@@ -6,6 +6,7 @@
 #if defined(__x86_64__)
 
 #include "kernels/cpu/avx512_weights.h"
+#include "kernels/cpu/shares.h"
 #include "kernels/cpu/vec512.h"
 
 namespace fathom::kernels::cpu {
@@ -299,15 +300,6 @@ __m512 Fold16(const __m512* v) {
   return _mm512_permutexvar_ps(place, one);
 }
 
-// What is fetched while kInputs inputs pass over a panel: the next inputs, the rows of the result,
-// and a share of the weights that the next panel decodes, `lines` for each tile.
-struct Ahead {
-  const uint16_t* const* x;
-  int64_t inputs;
-  const std::byte* codes;
-  int64_t lines;
-};
-
 // y [kInputs, rows] <- all rows of a panel times kInputs inputs.
 template <Format kFormat, int kInputs>
 void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, int64_t y_stride,
@@ -350,75 +342,23 @@ void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, in
 }
 
 template <Format kFormat>
-void DotRows(int64_t inputs, int64_t width, int64_t rows, const uint16_t* const* x, float* y,
-             int64_t y_stride, const Ahead& ahead, Panel& panel) {
-  switch (inputs) {
-    case 1:
-      return DotRows<kFormat, 1>(width, rows, x, y, y_stride, ahead, panel);
-    case 2:
-      return DotRows<kFormat, 2>(width, rows, x, y, y_stride, ahead, panel);
-    case 3:
-      return DotRows<kFormat, 3>(width, rows, x, y, y_stride, ahead, panel);
-    case 4:
-      return DotRows<kFormat, 4>(width, rows, x, y, y_stride, ahead, panel);
-    case 5:
-      return DotRows<kFormat, 5>(width, rows, x, y, y_stride, ahead, panel);
-    default:
-      return DotRows<kFormat, kTileInputs>(width, rows, x, y, y_stride, ahead, panel);
-  }
-}
-
-template <Format kFormat>
 void DotPanels(const DotTask& task, const uint16_t* const* x) {
   Panel panel;
   const int64_t width = PackedWidth(kFormat, task.w.cols);
   const int64_t parts = (width + Panel::kWidth - 1) / Panel::kWidth;
   const int64_t panel_rows = Panel::RowsOf(parts);
-  // Tiles of nearly equal width: 9 inputs are 5 and 4.
-  const int64_t tiles = (task.count + kTileInputs - 1) / kTileInputs;
   for (int64_t o = task.row_begin; o < task.row_end; o += panel_rows) {
     const int64_t rows = Smaller(panel_rows, task.row_end - o);
     for (int64_t r = 0; r < rows; ++r) DecodeToPanel<kFormat>(task.w, o + r, r, rows, panel);
     const RowReader<kFormat> next_row(task.w, Smaller(o + rows, task.w.rows - 1));
-    const int64_t lines = rows * CodeBytes<kFormat>(task.w.cols) / 64;
-    const int64_t passes = parts * ((rows + kTileRows - 1) / kTileRows);
-    Ahead ahead{x, 0, next_row.codes(0), (lines + tiles * passes - 1) / (tiles * passes)};
     float* y = task.y + (o - task.row_begin);
-    for (int64_t tile = 0, input = 0; tile < tiles; ++tile) {
-      const int64_t inputs = (task.count - input + tiles - tile - 1) / (tiles - tile);
-      const int64_t after = input + inputs;
-      ahead.x = after < task.count ? x + after : x;
-      ahead.inputs = Smaller(kTileInputs, after < task.count ? task.count - after : inputs);
-      DotRows<kFormat>(inputs, width, rows, x + input, y + input * task.y_stride, task.y_stride,
-                       ahead, panel);
-      input = after;
-      ahead.codes += passes * ahead.lines * 64;
-    }
-  }
-}
-
-// Any number of inputs, those that one decoding serves at a time; in equal shares, or nearly so.
-template <Format kFormat>
-void DotDirect(const DotTask& task, const uint16_t* const* x) {
-  int64_t passes = (task.count + kInputsPerDecoding - 1) / kInputsPerDecoding;
-  for (int64_t first = 0; passes > 0; --passes) {
-    const int64_t inputs = (task.count - first + passes - 1) / passes;
-    float* y = task.y + first * task.y_stride;
-    switch (inputs) {
-      case 1:
-        DotDirect<kFormat, 1>(task, x + first, y);
-        break;
-      case 2:
-        DotDirect<kFormat, 2>(task, x + first, y);
-        break;
-      case 3:
-        DotDirect<kFormat, 3>(task, x + first, y);
-        break;
-      default:
-        DotDirect<kFormat, kInputsPerDecoding>(task, x + first, y);
-        break;
-    }
-    first += inputs;
+    PassOverPanel<kTileInputs>(task, x, next_row.codes(0), rows * CodeBytes<kFormat>(task.w.cols),
+                               parts * ((rows + kTileRows - 1) / kTileRows),
+                               [&](int64_t first, auto inputs, const Ahead& ahead) {
+                                 DotRows<kFormat, inputs>(width, rows, x + first,
+                                                          y + first * task.y_stride, task.y_stride,
+                                                          ahead, panel);
+                               });
   }
 }
 
@@ -428,7 +368,9 @@ void Dot(const DotTask& task, const uint16_t* const* x) {
   if (task.count > kDirectInputs && task.w.cols <= Panel::kColsMax) {
     DotPanels<kFormat>(task, x);
   } else {
-    DotDirect<kFormat>(task, x);
+    ForShares<kInputsPerDecoding>(task.count, [&](int64_t first, auto inputs) {
+      DotDirect<kFormat, inputs>(task, x + first, task.y + first * task.y_stride);
+    });
   }
 }
 
