@@ -10,6 +10,8 @@ bool HasAmx();
 
 // In the tile order of linear.h.
 void DotBF16Amx(const DotTask& task, const uint16_t* const* x);
+// The same for the one input row of a task.
+void DotOneAmx(const DotTask& task, const uint16_t* x);
 
 // A loop of kernels/limits.h, of kAmxPeakOperations a round.
 float PeakBF16Amx(int64_t rounds);
