@@ -84,7 +84,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_dot.cc
     src/kernels/cpu/avx512_index.cc src/kernels/cpu/avx512_limits.cc src/kernels/cpu/avx512_rows.cc PROPERTIES
     SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${FATHOM_AVX512}")
-  set_source_files_properties(src/kernels/cpu/amx_dot.cc src/kernels/cpu/amx_one_row.cc PROPERTIES
+  set_source_files_properties(src/kernels/cpu/amx_attention.cc src/kernels/cpu/amx_dot.cc
+    src/kernels/cpu/amx_one_row.cc PROPERTIES
     SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${FATHOM_AVX512};-mamx-tile;-mamx-bf16")
   # g++ 12 warns about the undefined operands inside its own avx512fintrin.h (its bug 105593).
 endif()

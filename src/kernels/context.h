@@ -1,7 +1,7 @@
 // What every kernel is given besides its operands: threads, the instruction-set path, the rounding
-// mode and scratch memory. A kernel's result depends on none of them but the mode and, where BF16
-// matrices are multiplied, on whether the path has tiles (IsTiled): all other paths and all thread
-// counts give the same bits.
+// mode and scratch memory. A kernel's result depends on none of them but the mode and, in products
+// with BF16 inputs and attention, on whether the path has tiles (IsTiled): all other paths and all
+// thread counts give the same bits.
 //
 // How that is kept: each output element has one summation order (stated at each door), written once
 // in kernels/reference/ and repeated by every path; where BF16 pairs are multiplied (BF16 products,
@@ -28,12 +28,12 @@ enum class Path {
   kAvx512,         // AVX-512 F/BW/VL/DQ/VBMI, VNNI and BF16
   kNeon,           // NEON, which every 64-bit Arm processor has
   kTileReference,  // plain scalar C++, the definition of every result of the next one
-  kAmx,            // AMX tiles for BF16 products, AVX-512 for everything else
+  kAmx,            // AMX tiles for BF16 products and attention, AVX-512 for the rest
 };
 inline constexpr Path kAllPaths[] = {Path::kReference, Path::kAvx2,          Path::kAvx512,
                                      Path::kNeon,      Path::kTileReference, Path::kAmx};
 
-// Tiles add the terms of a product in an order of their own (linear.h), so there are two families
+// Tiles add terms in orders of their own (linear.h, sparse_attention.h), so there are two families
 // of paths; within each all give the same bits.
 inline bool IsTiled(Path path) { return path == Path::kTileReference || path == Path::kAmx; }
 // The one that defines its results.

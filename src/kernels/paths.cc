@@ -24,13 +24,19 @@ constexpr int64_t Pad(int64_t n) { return (n + 15) / 16 * 16; }
 }  // namespace
 
 // Transposed queries [C, H], accumulators [H, C], scores [block, H], three rows of running values,
-// a block of rows as floats or as BF16 once for each use, and room to align the start.
+// a block of rows as floats or as BF16 once for each use, and room to align the start. Tiles: one
+// vector more in each row of the accumulators, which end with whole steps, a shrink for each block
+// of a group, and the probabilities and values of a group in pairs.
 int64_t AttentionScratchFloats(int64_t heads, int64_t head_dim) {
   const int64_t width = Pad(head_dim);
-  const int64_t bf16 =
-      kAttentionBlock * (Pad(head_dim / 2) + 16) + (width / 32 + 1) * (kAttentionBlock * 16 + 16);
-  return Pad(heads) * (2 * width + kAttentionBlock + 3) + std::max(kAttentionBlock * width, bf16) +
-         16;
+  const int64_t rows = kAttentionBlock * (Pad(head_dim / 2) + 16);
+  const int64_t values = (width / 32 + 1) * (kAttentionBlock * 16 + 16);
+  const int64_t vectors = Pad(heads) * (2 * width + kAttentionBlock + 3) +
+                          std::max(kAttentionBlock * width, rows + values);
+  const int64_t tiles = Pad(heads) * (2 * (width + 32) + kAttentionBlock + 2 +
+                                      kAttentionGroup * (1 + kAttentionBlock / 2)) +
+                        rows + width + kAttentionGroup * values;
+  return std::max(vectors, tiles) + 16;
 }
 
 // A query in float32, transposed or not, or its values as bytes with what belongs to them; heads in

@@ -25,6 +25,8 @@ struct DotTask {
 
 // Slots per block of the running-maximum softmax. Ref: model.md 8.10.
 inline constexpr int64_t kAttentionBlock = 64;
+// Blocks that the paths with tiles take through the value products together.
+inline constexpr int64_t kAttentionGroup = 2;
 
 // One query token's attention over gathered rows (sparse_attention.h), heads [head_begin,
 // head_end).

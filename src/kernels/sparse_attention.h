@@ -23,6 +23,12 @@ using tensor::MatrixView;
 // products added in pairs of rows, odd row first. The accumulator is rescaled by exp(old max - new
 // max) before each block. Output rounded to BF16.
 //
+// Paths with tiles (IsTiled in context.h) take the two products, in official mode, in steps of 32
+// channels and of 32 rows of a block: s[even] += a * b over the 16 even places, ascending, from
+// zero, each a fused multiply-add, s[odd] likewise; from zero, sum += s[even] + s[odd] for each
+// step. A score is the sum; acc = acc * exp(old max - new max) + sum of a block's values, fused.
+// Zeros fill the last step. All else is as above.
+//
 // The list is exactly the valid rows: those of the window, oldest first, then the compressed ones.
 // Row i of the window stands in slot i and the compressed rows start at slot window + gap: the
 // reference keeps slots for a whole window, and where its blocks end decides how probabilities are

@@ -79,9 +79,9 @@ TEST(SparseAttention, ManyTokensAtOnceAreEachTokenAlone) {
   for (const auto& [heads, dim] : {std::pair<int64_t, int64_t>{64, 64}, {3, 20}, {80, 32}}) {
     const Problem problem = RandomProblem(6, heads, dim, random);
     for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
-      TestContext plain(1, Path::kReference, mode);
-      const std::vector<float> expected = problem.Attend(0, 6, plain.ctx);
       for (const Path path : testing::AvailablePaths()) {
+        TestContext plain(1, ReferenceOf(path), mode);
+        const std::vector<float> expected = problem.Attend(0, 6, plain.ctx);
         for (const int threads : {1, 2, 3}) {
           TestContext test(threads, path, mode);
           EXPECT_TRUE(testing::SameBits(problem.Attend(0, 6, test.ctx), expected)) << Name(path);

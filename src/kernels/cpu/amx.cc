@@ -13,7 +13,7 @@ namespace fathom::kernels {
 
 const PathOps kAmxOps = {cpu::DotBF16Amx,
                          cpu::DotF32Avx512,
-                         cpu::AttendAvx512,
+                         cpu::AttendAmx,
                          cpu::IndexPackAvx512,
                          cpu::IndexScoresAvx512,
                          cpu::CollectAboveAvx512,

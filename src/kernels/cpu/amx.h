@@ -13,6 +13,9 @@ void DotBF16Amx(const DotTask& task, const uint16_t* const* x);
 // The same for the one input row of a task.
 void DotOneAmx(const DotTask& task, const uint16_t* x);
 
+// In the tile order of sparse_attention.h; pure mode as the AVX-512 path.
+void AttendAmx(const AttentionTask& task);
+
 // A loop of kernels/limits.h, of kAmxPeakOperations a round.
 float PeakBF16Amx(int64_t rounds);
 inline constexpr int64_t kAmxPeakOperations = 4 * 16 * 16 * 32 * 2;

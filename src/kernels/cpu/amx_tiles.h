@@ -159,7 +159,7 @@ template <Format kFormat>
 }
 
 // Steps of stretch b of packed inputs of that width.
-int64_t StepsOf(int64_t width, int64_t b) {
+inline int64_t StepsOf(int64_t width, int64_t b) {
   return Smaller(kStretch, width - b * kStretch) / kStep;
 }
 

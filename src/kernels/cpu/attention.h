@@ -9,14 +9,10 @@
 #include <cstdint>
 
 #include "kernels/cpu/decode_row.h"
+#include "kernels/cpu/sizes.h"
 #include "kernels/paths.h"
 
 namespace fathom::kernels::cpu {
-
-inline constexpr int64_t kLanes = 16;
-
-static constexpr int64_t PadToLanes(int64_t n) { return (n + kLanes - 1) / kLanes * kLanes; }
-static constexpr int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Rows of a list that are taken together, and those that come next, for fetching ahead.
 struct RowBlock {

@@ -8,13 +8,12 @@
 #include <cstring>
 
 #include "kernels/cpu/dot_f32.h"
+#include "kernels/cpu/sizes.h"
 #include "kernels/cpu/vec256.h"
 #include "kernels/linear.h"
 
 namespace fathom::kernels::cpu {
 namespace {
-
-constexpr int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // To the second-level cache.
 [[gnu::always_inline]] inline void Prefetch(const void* p, int64_t bytes) {

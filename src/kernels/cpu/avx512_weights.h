@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "kernels/cpu/dot_f32.h"
+#include "kernels/cpu/sizes.h"
 #include "kernels/linear.h"
 
 namespace fathom::kernels::cpu {
@@ -158,8 +159,6 @@ template <Format kFormat>
 }
 
 namespace {
-
-constexpr inline int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // To a cache: locality 3 is the first-level one, 2 the second.
 template <int kLocality>

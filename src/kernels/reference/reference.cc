@@ -98,7 +98,7 @@ const PathOps kReferenceOps = {DotBF16<SumLanes>,
 
 const PathOps kTileReferenceOps = {DotBF16<SumTiles>,
                                    DotF32,
-                                   reference::Attend,
+                                   reference::AttendInTiles,
                                    reference::IndexPack,
                                    reference::IndexScores,
                                    reference::CollectAbove,
