@@ -57,8 +57,10 @@ class Workspace {
   enum Slot : int {
     kPackedInput,   // activations in the lane order of the weight format
     kPackedRows,    // pointers to them
-    kPackedHidden,  // the same for the down projections of experts
+    kPackedTiles,   // the same in tiles
+    kPackedHidden,  // all three for the down projections of experts
     kHiddenRows,
+    kHiddenTiles,
     kHidden,       // SwiGLU outputs
     kPartial,      // per-thread partial outputs
     kRouting,      // slots by expert

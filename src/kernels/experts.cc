@@ -98,52 +98,124 @@ PackedInput RowsOf(const PackedInput& all, const int32_t* tokens, int64_t count,
   return {nullptr, reinterpret_cast<const float* const*>(memory)};
 }
 
+// Output rows that a chunk of up-projections works on at a time, so that what it puts aside stays
+// in a cache.
+constexpr int64_t kRowsAtATime = 512;
+
+// Row pointers of some slots, and their tiles where the path wants them: one for each thread, since
+// every thread gathers its own.
+class GatheredRows {
+ public:
+  GatheredRows(const PackedInput& all, int64_t width, int64_t count_max, const Context& ctx)
+      : all_(all), width_(width), count_max_(count_max), ctx_(ctx) {
+    const int64_t threads = ctx.pool.threads();
+    pointers_ = ctx.workspace.Get<const void*>(Workspace::kRowPointers, count_max * threads);
+    if (all.bf16 == nullptr || OpsOf(ctx.path).to_tiles == nullptr || count_max == 1) return;
+    words_ = TileWords(count_max, width);
+    tiles_ = ctx.workspace.Get<uint32_t>(Workspace::kPackedTiles, words_ * threads);
+  }
+
+  PackedInput Gather(const int32_t* tokens, int64_t count, int thread) const {
+    const PackedInput rows = RowsOf(all_, tokens, count, pointers_ + thread * count_max_);
+    if (tiles_ == nullptr || count == 1) return rows;
+    return {nullptr, nullptr, FillTiles(rows.bf16, count, width_, tiles_ + thread * words_, ctx_)};
+  }
+
+ private:
+  const PackedInput& all_;
+  int64_t width_;
+  int64_t count_max_;
+  const Context& ctx_;
+  const void** pointers_ = nullptr;
+  uint32_t* tiles_ = nullptr;
+  int64_t words_ = 0;  // of one thread
+};
+
 // hidden [slots, F] <- SwiGlu(w1 x, w3 x) * weight.
 void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> experts,
                    const Plan& plan, float limit, Activation activation, MatrixView<float> hidden,
                    const Context& ctx) {
   const QuantView& shape = experts[0].w1;
-  const PackedInput x = PackInput(x_TD, shape.format, activation, Workspace::kPackedInput, ctx);
-  const int64_t rows = std::min(RowsPerChunk(shape, plan.slots_max, ctx), shape.rows);
-  const int64_t chunks = (shape.rows + rows - 1) / rows;
+  const PackedInput x = PackRows(x_TD, shape.format, activation, Workspace::kPackedInput, ctx);
   const int64_t group_max = InputsPerChunk(plan.slots_max);
   const int64_t groups = (plan.slots_max + group_max - 1) / group_max;
-  const int64_t partial_floats = 2 * group_max * rows;
+  const int64_t rows =
+      std::min(RowsPerChunk(shape, plan.slots_max, plan.active * groups, ctx), shape.rows);
+  const int64_t chunks = (shape.rows + rows - 1) / rows;
+  const int64_t width_max = std::min(rows, kRowsAtATime);
+  const int64_t partial_floats = 2 * group_max * width_max;
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
-  const void** pointers =
-      ctx.workspace.Get<const void*>(Workspace::kRowPointers, group_max * ctx.pool.threads());
+  const GatheredRows gathered(x, PackedWidth(shape.format, shape.cols), group_max, ctx);
   const bool round = ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
   ParallelFor(ctx, plan.active * groups * chunks, 1, [&](int64_t item, int64_t, int thread) {
-    const int64_t i = item / (groups * chunks), begin = item % chunks * rows;
-    const int64_t end = std::min(begin + rows, shape.rows), width = end - begin;
+    const int64_t i = item / (groups * chunks), first = item % chunks * rows;
+    const int64_t last = std::min(first + rows, shape.rows);
     const int64_t slot = plan.begin[i] + item / chunks % groups * group_max;
     const int64_t count = std::min(group_max, plan.begin[i + 1] - slot);
     if (count <= 0) return;
     const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
-    const PackedInput mine = RowsOf(x, plan.token + slot, count, pointers + thread * group_max);
+    const PackedInput mine = gathered.Gather(plan.token + slot, count, thread);
     float* gate = partials + thread * partial_floats;
-    float* up = gate + count * width;
-    mine.Dot({expert.w1, begin, end, count, gate, width}, ctx);
-    mine.Dot({expert.w3, begin, end, count, up, width}, ctx);
-    for (int64_t s = 0; s < count; ++s)
-      ops.swiglu({gate + s * width, up + s * width, width, limit, plan.weight[slot + s], round,
-                  hidden.row(slot + s) + begin});
+    for (int64_t begin = first; begin < last; begin += width_max) {
+      const int64_t end = std::min(begin + width_max, last), width = end - begin;
+      float* up = gate + count * width;
+      mine.Dot({expert.w1, begin, end, count, gate, width}, ctx);
+      mine.Dot({expert.w3, begin, end, count, up, width}, ctx);
+      for (int64_t s = 0; s < count; ++s)
+        ops.swiglu({gate + s * width, up + s * width, width, limit, plan.weight[slot + s], round,
+                    hidden.row(slot + s) + begin});
+    }
   });
 }
+
+// The packed rows of all slots; of experts with several, their tiles as well, where the path wants
+// them.
+class PackedSlots {
+ public:
+  PackedSlots(const PackedInput& rows, int64_t width, const Plan& plan, const Context& ctx)
+      : rows_(rows) {
+    if (rows.bf16 == nullptr || OpsOf(ctx.path).to_tiles == nullptr || plan.slots_max == 1) return;
+    begin_ = ctx.workspace.Get<int64_t>(Workspace::kOrder, plan.active);
+    int64_t words = 0;
+    for (int64_t i = 0; i < plan.active; ++i) {
+      begin_[i] = words;
+      words += TileWords(plan.begin[i + 1] - plan.begin[i], width);
+    }
+    tiles_ = ctx.workspace.Get<uint32_t>(Workspace::kHiddenTiles, words);
+    ParallelFor(ctx, plan.active, 1, [&](int64_t i, int64_t, int) {
+      const int64_t slot = plan.begin[i], count = plan.begin[i + 1] - slot;
+      if (count > 1) FillTiles(rows.bf16 + slot, count, width, tiles_ + begin_[i], ctx);
+    });
+  }
+
+  // Those of active expert i.
+  PackedInput Of(const Plan& plan, int64_t i) const {
+    const int64_t slot = plan.begin[i], count = plan.begin[i + 1] - slot;
+    if (tiles_ == nullptr || count == 1) return rows_.From(slot);
+    return {nullptr, nullptr, {tiles_ + begin_[i], InputTiles::For(count)}};
+  }
+
+ private:
+  const PackedInput& rows_;
+  uint32_t* tiles_ = nullptr;
+  int64_t* begin_ = nullptr;  // words before an expert's tiles
+};
 
 // y[t] = sum of w2 hidden over the token's slots, experts ascending.
 void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView> experts,
                      const Plan& plan, Activation activation, MatrixView<float> y_TD,
                      const Context& ctx) {
   const QuantView& shape = experts[0].w2;
-  const PackedInput x = PackInput(hidden, shape.format, activation, Workspace::kPackedHidden, ctx);
+  const PackedInput packed =
+      PackRows(hidden, shape.format, activation, Workspace::kPackedHidden, ctx);
+  const PackedSlots x(packed, PackedWidth(shape.format, shape.cols), plan, ctx);
   // A chunk passes through all active experts, so that their outputs are added in order by one
   // thread. With few inputs it is as many bytes over all experts as a chunk of one product.
-  int64_t rows = RowsPerChunk(shape, plan.slots_max, ctx);
+  int64_t rows = RowsPerChunk(shape, plan.slots_max, 1, ctx);
   if (plan.slots_max < kManyInputs) rows = std::max<int64_t>(rows / plan.active, 16);
-  rows = std::min(rows, shape.rows);
+  rows = std::min({rows, shape.rows, kRowsAtATime});
   const int64_t partial_floats = plan.slots_max * rows;
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
@@ -156,7 +228,7 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
     for (int64_t i = 0; i < plan.active; ++i) {
       const int64_t slot = plan.begin[i], count = plan.begin[i + 1] - slot;
       const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
-      x.From(slot).Dot({expert.w2, begin, end, count, partial, width}, ctx);
+      x.Of(plan, i).Dot({expert.w2, begin, end, count, partial, width}, ctx);
       for (int64_t s = 0; s < count; ++s) {
         ops.add_rounded(partial + s * width, width, round, y_TD.row(plan.token[slot + s]) + begin);
       }

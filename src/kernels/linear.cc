@@ -59,9 +59,9 @@ constexpr int64_t kChunkBytes = 64 << 10;
 // chunk waits less often for its first weights.
 constexpr int64_t kPanelRows = 32;
 constexpr int64_t kPanelsPerChunk = 8;
-// The same for tiles.
+// The same for tiles, of which two are multiplied side by side.
 constexpr int64_t kTileRows = 16;
-constexpr int64_t kTilesPerChunk = 32;
+constexpr int64_t kTileRowsPerChunk = 512;
 
 }  // namespace
 
@@ -79,16 +79,18 @@ int64_t PackedWidth(Format format, int64_t cols) {
 int64_t InputsPerChunk(int64_t inputs) {
   const int64_t groups =
       std::max<int64_t>(1, (inputs + kInputsPerChunkMax - 1) / kInputsPerChunkMax);
-  return (inputs + groups - 1) / groups;
+  const int64_t each = (inputs + groups - 1) / groups;
+  return groups == 1 ? each : InputTiles::For(each) * InputTiles::kRows;
 }
 
-int64_t RowsPerChunk(const QuantView& w, int64_t inputs, const Context& ctx) {
+int64_t RowsPerChunk(const QuantView& w, int64_t inputs, int64_t groups, const Context& ctx) {
   const int64_t rows = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, w.row_bytes()));
   if (ctx.path == Path::kAmx) {
-    // Whole tiles of rows; for several inputs as many as make interleaving them cheap.
     if (inputs == 1) return (rows + kTileRows - 1) / kTileRows * kTileRows;
-    const int64_t tiles = w.rows / (4 * kTileRows * ctx.pool.threads());
-    return kTileRows * std::clamp<int64_t>(tiles, 4, kTilesPerChunk);
+    // Four chunks or more for each thread, of whole tiles.
+    const int64_t chunks = (4 * ctx.pool.threads() + groups - 1) / groups;
+    const int64_t tiles = (w.rows + chunks * kTileRows - 1) / (chunks * kTileRows);
+    return kTileRows * (inputs <= 2 * InputTiles::kRows ? tiles : (tiles + 1) / 2 * 2);
   }
   if (inputs < kManyInputs) return rows;
   const int64_t panels = w.rows / (4 * kPanelRows * ctx.pool.threads());
@@ -106,8 +108,10 @@ void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activat
   const PackedInput x = PackInput(x_TK, w.format, activation, Workspace::kPackedInput, ctx);
   const bool round = output == Output::kBF16 && ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
-  const int64_t rows = RowsPerChunk(w, x_TK.rows, ctx), chunks = (w.rows + rows - 1) / rows;
   const int64_t inputs = InputsPerChunk(x_TK.rows), groups = (x_TK.rows + inputs - 1) / inputs;
+  int64_t rows = RowsPerChunk(w, x_TK.rows, groups, ctx);
+  if (x.tiles.data != nullptr) rows = std::min(rows, kTileRowsPerChunk);
+  const int64_t chunks = (w.rows + rows - 1) / rows;
   ParallelFor(ctx, groups * chunks, 1, [&](int64_t item, int64_t, int) {
     const int64_t first = item / chunks * inputs, begin = item % chunks * rows;
     const int64_t count = std::min(inputs, x_TK.rows - first);

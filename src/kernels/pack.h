@@ -12,16 +12,23 @@
 namespace fathom::kernels {
 
 struct PackedInput {
-  const uint16_t* const* bf16 = nullptr;  // one of the two is set: pointers to the packed rows
+  const uint16_t* const* bf16 = nullptr;  // one of the three is set: pointers to the packed rows,
   const float* const* f32 = nullptr;
+  InputTiles tiles = {};  // or the tiles that the path multiplies
 
-  // Without the first rows.
+  // Without the first rows; of tiles, pairs of which stay together, a multiple of 32.
   PackedInput From(int64_t row) const {
+    if (tiles.data != nullptr)
+      return {nullptr,
+              nullptr,
+              {tiles.data + row / InputTiles::kRows * InputTiles::kWords, tiles.stride}};
     return bf16 != nullptr ? PackedInput{bf16 + row, nullptr} : PackedInput{nullptr, f32 + row};
   }
   // task.count rows from the first on.
   void Dot(const DotTask& task, const Context& ctx) const {
-    if (bf16 != nullptr) {
+    if (tiles.data != nullptr) {
+      OpsOf(ctx.path).dot_tiles(task, tiles);
+    } else if (bf16 != nullptr) {
       OpsOf(ctx.path).dot_bf16(task, bf16);
     } else {
       OpsOf(ctx.path).dot_f32(task, f32);
@@ -29,20 +36,30 @@ struct PackedInput {
   }
 };
 
-// Packs the rows of x for products with weights of `format`. `slot` and the one after it hold the
-// data and the pointers until the slot is used again.
+// Packs the rows of x for products with weights of `format`, in the form in which the path takes so
+// many. `slot` and the two after it hold the data, pointers and tiles until the slot is used again.
 PackedInput PackInput(MatrixView<const float> x_TK, tensor::Format format, Activation activation,
                       Workspace::Slot slot, const Context& ctx);
+// The same, but never in tiles.
+PackedInput PackRows(MatrixView<const float> x_TK, tensor::Format format, Activation activation,
+                     Workspace::Slot slot, const Context& ctx);
+
+// Words for the tiles of `rows` packed rows of `width` values.
+int64_t TileWords(int64_t rows, int64_t width);
+// Fills them.
+InputTiles FillTiles(const uint16_t* const* rows, int64_t count, int64_t width, uint32_t* memory,
+                     const Context& ctx);
 
 // From so many inputs on a chunk of work has more output rows.
 inline constexpr int64_t kManyInputs = 9;
 
 // Inputs that a chunk of work takes of `inputs` > 0: no more than stay in a shared cache while all
-// rows pass over them, and in all chunks but the last the same number.
+// rows pass over them, and in all chunks but the last the same number, whole pairs of tiles.
 inline constexpr int64_t kInputsPerChunkMax = 384;
 int64_t InputsPerChunk(int64_t inputs);
 
-// Output rows of w that make a chunk of work for `inputs` input rows.
-int64_t RowsPerChunk(const QuantView& w, int64_t inputs, const Context& ctx);
+// Output rows of w that make a chunk of work for `inputs` input rows, where there are chunks for so
+// many groups of inputs.
+int64_t RowsPerChunk(const QuantView& w, int64_t inputs, int64_t groups, const Context& ctx);
 
 }  // namespace fathom::kernels

@@ -8,6 +8,7 @@
 #include "kernels/cache_row.h"
 #include "kernels/context.h"
 #include "kernels/indexer.h"
+#include "kernels/linear.h"
 #include "tensor/view.h"
 
 namespace fathom::kernels {
@@ -72,6 +73,21 @@ struct IndexTask {
   float* scratch = nullptr;  // IndexScratchFloats() of it
 };
 
+// Input rows in tiles of 16, each of one stretch. A stretch's tiles of all rows stand side by side,
+// so that they meet in no cache set.
+struct InputTiles {
+  static constexpr int64_t kRows = 16;
+  static constexpr int64_t kWords = kStretch / 2 * kRows;  // of a tile; a last one may need less
+
+  const uint32_t* data = nullptr;
+  int64_t stride = 0;  // tiles from one stretch to the next
+
+  // Tiles for so many input rows: from 17 rows on an even number.
+  static constexpr int64_t For(int64_t rows) {
+    return rows <= kRows ? 1 : (rows + 2 * kRows - 1) / (2 * kRows) * 2;
+  }
+};
+
 struct PathOps {
   // x[i]: the packed input, BF16 bits in PairOrder, padded with zeros to PackedWidth.
   void (*dot_bf16)(const DotTask& task, const uint16_t* const* x);
@@ -88,6 +104,12 @@ struct PathOps {
   int64_t (*collect_above)(const float* scores, int64_t n, float bound, int32_t* out);
   // How many heads a task should be given at least for the path to be efficient.
   int64_t head_group;
+  // Of paths that multiply tiles of 16 input rows, whose dot_bf16 takes one row only. to_tiles
+  // writes `steps` steps of 32 values, from value `begin` on, of `count` <= 16 packed rows to a
+  // tile: [step][16 pairs][16 rows], zeros beside the rows.
+  void (*to_tiles)(const uint16_t* const* x, int64_t count, int64_t begin, int64_t steps,
+                   uint32_t* tile) = nullptr;
+  void (*dot_tiles)(const DotTask& task, const InputTiles& x) = nullptr;
 };
 
 const PathOps& OpsOf(Path path);

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/kernel_testing.h"
+#include "kernels/pack.h"
 #include "kernels/reference/dot.h"
 #include "numerics/blocks.h"
 #include "numerics/flush.h"
@@ -67,6 +68,12 @@ void CheckDot(const Shape& shape, bool as_f32, Values values, Random& random) {
     const numerics::FlushSubnormals flush;
     if (as_f32) {
       OpsOf(path).dot_f32(task, f32_rows.data());
+    } else if (OpsOf(path).to_tiles != nullptr && shape.count > 1) {
+      ThreadPool pool(1);
+      Workspace workspace;
+      const tensor::Buffer<uint32_t> words(TileWords(shape.count, padded));
+      OpsOf(path).dot_tiles(task, FillTiles(bf16_rows.data(), shape.count, padded, words.data(),
+                                            {pool, workspace, path, numerics::Mode::kOfficial}));
     } else {
       OpsOf(path).dot_bf16(task, bf16_rows.data());
     }

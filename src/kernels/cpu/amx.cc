@@ -11,13 +11,15 @@
 
 namespace fathom::kernels {
 
-const PathOps kAmxOps = {cpu::DotBF16Amx,
+const PathOps kAmxOps = {cpu::DotOneAmx,
                          cpu::DotF32Avx512,
                          cpu::AttendAmx,
                          cpu::IndexPackAvx512,
                          cpu::IndexScoresAvx512,
                          cpu::CollectAboveAvx512,
-                         32};
+                         32,
+                         cpu::ToTilesAmx,
+                         cpu::DotTilesAmx};
 
 namespace cpu {
 namespace {

@@ -8,10 +8,12 @@ namespace fathom::kernels::cpu {
 // Whether processor and operating system have the tiles, which a process must ask for; asks.
 bool HasAmx();
 
-// In the tile order of linear.h.
-void DotBF16Amx(const DotTask& task, const uint16_t* const* x);
-// The same for the one input row of a task.
-void DotOneAmx(const DotTask& task, const uint16_t* x);
+// dot_bf16 in the tile order of linear.h, of a task with one input row.
+void DotOneAmx(const DotTask& task, const uint16_t* const* x);
+// The same of any number of input rows, and what it reads.
+void DotTilesAmx(const DotTask& task, const InputTiles& x);
+void ToTilesAmx(const uint16_t* const* x, int64_t count, int64_t begin, int64_t steps,
+                uint32_t* tile);
 
 // In the tile order of sparse_attention.h; pure mode as the AVX-512 path.
 void AttendAmx(const AttentionTask& task);

@@ -65,17 +65,17 @@ void DotOne(const DotTask& task, const uint16_t* x) {
 
 }  // namespace
 
-void DotOneAmx(const DotTask& task, const uint16_t* x) {
+void DotOneAmx(const DotTask& task, const uint16_t* const* x) {
   SetShapes(1);
   switch (task.w.format) {
     case Format::kBF16:
-      DotOne<Format::kBF16>(task, x);
+      DotOne<Format::kBF16>(task, x[0]);
       break;
     case Format::kFp8:
-      DotOne<Format::kFp8>(task, x);
+      DotOne<Format::kFp8>(task, x[0]);
       break;
     case Format::kFp4:
-      DotOne<Format::kFp4>(task, x);
+      DotOne<Format::kFp4>(task, x[0]);
       break;
     case Format::kF32:
       break;  // F32 weights have the float32 product only.

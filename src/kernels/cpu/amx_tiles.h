@@ -15,6 +15,7 @@ constexpr int64_t kSteps = kStretch / kStep;    // of a stretch
 constexpr int64_t kTileBytes = 64;              // between the rows of a tile
 constexpr int64_t kTileValues = kSide * kStep;  // BF16
 constexpr int64_t kTileSums = kSide * kSide;    // float32
+constexpr int64_t kTileWords = kTileSums;       // pairs of a step of 16 inputs
 
 // How many stretches of a row ahead the memory is asked for one.
 template <Format kFormat>
