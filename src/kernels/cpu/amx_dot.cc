@@ -18,6 +18,10 @@ namespace {
 constexpr int64_t kRowTiles = 32;  // of a pass: 512 rows of weights
 constexpr int64_t kInputTiles = kInputsPerChunkMax / kSide;
 constexpr int64_t kSquareSums = 4 * kTileSums;
+// How many panels ahead of their use weights are asked for: FP8 rows, each in a page of its own,
+// take longer to come.
+template <Format kFormat>
+constexpr int64_t kPanelsAhead = kFormat == Format::kFp4 ? 1 : 2;
 
 // y [n, rows] <- a tile of sums [16, 16].
 void StoreOutputs(const float* sums, int64_t n, int64_t rows, float* y, int64_t y_stride) {
@@ -127,6 +131,19 @@ void StoreSquare(const float* sums, int64_t inputs, int64_t rows, float* y, int6
                    y_stride);
 }
 
+// Stretch b of a row to a row of tiles, without asking for what comes after it.
+template <Format kFormat>
+[[gnu::always_inline]] inline void DecodeFetched(const tensor::QuantView& w, int64_t o, int64_t b,
+                                                 uint16_t* out) {
+  const RowReader<kFormat> row(w, o);
+  if (b < w.cols / kStretch) {
+    DecodeStretch<kFormat>(row.Whole(b), out);
+  } else {
+    alignas(64) std::byte copy[CodeBytes<kFormat>(kStretch)];
+    DecodeStretch<kFormat>(row.Last(b, copy), out);
+  }
+}
+
 // As many rows and inputs as a pass holds.
 template <Format kFormat>
 class Pass {
@@ -144,8 +161,8 @@ class Pass {
       for (int64_t p = 0; p < panels_; ++p) {
         const int64_t o = task_.row_begin + p * kPair, rows = Smaller(kPair, task_.row_end - o);
         for (int64_t r = 0; r < rows; ++r)
-          DecodeRow<kFormat>(task_.w, o + r / kSide * kSide, r % kSide, b,
-                             memory.weights[r / kSide]);
+          DecodeFetched<kFormat>(task_.w, o + r, b,
+                                 memory.weights[r / kSide][0] + r % kSide * kStep);
         Barrier();
         MultiplyPanel(b, p, b == stretches - 1, memory);
         Barrier();
@@ -164,7 +181,8 @@ class Pass {
       float* sums = memory.sums[p][i];
       const float* next = i + 1 < pairs_ ? memory.sums[p][i + 1] : memory.sums[next_panel][0];
       memory.fetches.Clear();
-      FetchWeights(next_panel, next_panel > p ? b : b + 1, i, memory.fetches);
+      const int64_t later = p + kPanelsAhead<kFormat>;
+      FetchWeights(later % panels_, b + later / panels_, i, memory.fetches);
       if (is_last) {
         FetchOutputs(i + 1 < pairs_ ? p : p + 1, i + 1 < pairs_ ? i + 1 : 0, memory.fetches);
       } else {
@@ -193,8 +211,11 @@ class Pass {
   void FetchWeights(int64_t p, int64_t b, int64_t i, Fetches& fetches) const {
     if (b * kStretch >= width_) return;
     const int64_t first = task_.row_begin + p * kPair, rows = RowsOf(p);
-    for (int64_t r = i * rows / pairs_; r < (i + 1) * rows / pairs_; ++r)
-      fetches.Read(RowReader<kFormat>(task_.w, first + r).codes(b), CodeBytes<kFormat>(kStretch));
+    for (int64_t r = i * rows / pairs_; r < (i + 1) * rows / pairs_; ++r) {
+      const RowReader<kFormat> row(task_.w, first + r);
+      fetches.Read(row.codes(b), CodeBytes<kFormat>(kStretch));
+      if constexpr (kFormat == Format::kFp4) fetches.Read(row.Whole(b).scale, 1);
+    }
   }
 
   // What square i of panel p stores.
