@@ -46,6 +46,7 @@ struct AttentionTask {
   float* scratch = nullptr;  // AttentionScratchFloats() of it
   int64_t window = 0;        // rows of the list's first part, and the empty slots between it and
   int64_t gap = 0;           // the rest (RowList)
+  const float* next_q = nullptr;  // of the task that this thread takes next, where that is known
 
   // Rows of the block that starts at row `begin`.
   int64_t BlockRows(int64_t begin) const {

@@ -6,6 +6,11 @@
 #include "kernels/trace.h"
 
 namespace fathom::kernels {
+namespace {
+
+constexpr int64_t kTokensInTurn = 8;
+
+}  // namespace
 
 void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<const float> sink_H,
                      float scale, const GatheredRows& rows, MatrixView<float> o_THC,
@@ -30,8 +35,10 @@ void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<con
   float* scratch = ctx.workspace.Get<float>(Workspace::kScores, scratch_floats * threads);
   const std::byte** pointers =
       ctx.workspace.Get<const std::byte*>(Workspace::kRowPointers, rows.rows_max * threads);
-  ParallelFor(ctx, q_THC.rows * groups, 1, [&](int64_t begin, int64_t, int thread) {
-    const int64_t t = begin / groups, head = begin % groups * heads_per_group;
+  // Of many tokens a thread takes several in turn, so that it knows the next one.
+  const int64_t grain = q_THC.rows >= 4 * kTokensInTurn * threads ? kTokensInTurn : 1;
+  const auto attend = [&](int64_t task, bool is_last, int thread) {
+    const int64_t t = task / groups, head = task % groups * heads_per_group;
     const std::byte** list = pointers + thread * rows.rows_max;
     const RowList gathered = rows.gather(t, list);
     FATHOM_CHECK(gathered.count >= 1 && gathered.count <= rows.rows_max);
@@ -41,7 +48,11 @@ void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<con
     ops.attend({q_THC.row(t), list, rows.layout, gathered.count, sink_H.data(), scale, head,
                 std::min(head + heads_per_group, heads), head_dim,
                 ctx.mode == numerics::Mode::kOfficial, o_THC.row(t),
-                scratch + thread * scratch_floats, gathered.window, gathered.gap});
+                scratch + thread * scratch_floats, gathered.window, gathered.gap,
+                is_last ? nullptr : q_THC.row(t + 1)});
+  };
+  ParallelFor(ctx, q_THC.rows * groups, grain, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t task = begin; task < end; ++task) attend(task, task + 1 == end, thread);
   });
 }
 

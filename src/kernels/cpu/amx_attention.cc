@@ -110,6 +110,38 @@ template <int kA, int kB>
   if constexpr (kA == 2 && kB == 2) _tile_stored(3, c + kSide * row_floats + kSide, row_bytes);
 }
 
+// Memory that is needed when the task ends or after it, asked for a little at a time while tiles
+// multiply: the next token's queries, and where the outputs go. Both are too large to stay in a
+// cache from one layer to the next.
+class Later {
+ public:
+  Later(const AttentionTask& task, int64_t steps) {
+    const int64_t floats = (task.head_end - task.head_begin) * task.head_dim;
+    const int64_t skip = task.head_begin * task.head_dim;
+    Set(0, task.o + skip, floats, steps);
+    Set(1, task.next_q == nullptr ? nullptr : task.next_q + skip, floats, steps);
+  }
+  void Step() {
+    for (Part& part : parts_) {
+      const char* end = part.at + Smaller(part.step_bytes, part.end - part.at);
+      for (; part.at < end; part.at += 64) _mm_prefetch(part.at, _MM_HINT_T1);
+    }
+  }
+
+ private:
+  struct Part {
+    const char* at = nullptr;
+    const char* end = nullptr;
+    int64_t step_bytes = 0;
+  };
+  void Set(int i, const float* start, int64_t floats, int64_t steps) {
+    if (start == nullptr) return;
+    const char* at = reinterpret_cast<const char*>(start);
+    parts_[i] = {at, at + 4 * floats, (4 * floats / 64 / steps + 1) * 64};
+  }
+  Part parts_[2];
+};
+
 // Zeros for the heads and channels that are not there.
 void PackQueries(const float* q, int64_t count, int64_t padded, int64_t dim, uint32_t* out) {
   for (int64_t h0 = 0; h0 < padded; h0 += kSide) {
@@ -130,14 +162,17 @@ void PackQueries(const float* q, int64_t count, int64_t padded, int64_t dim, uin
 // The scores of a block's rows, and of what stands behind the last of them in its tile.
 template <int kRowTiles, int kHeadTiles>
 void ScoreTiles(const TileScratch& s, int64_t stride, int64_t steps, int64_t j, int64_t h,
-                Fetch& fetch) {
+                Fetch& fetch, Later& later) {
   const Operand rows{s.pairs + j * stride, stride * 4, kSide, kSide * stride};
   const Operand queries{s.queries + h * steps * kSide, kTileBytes, kTileSums, steps * kTileSums};
-  Multiply<kRowTiles, kHeadTiles>(rows, queries, steps, [&] { fetch.Step(); });
+  Multiply<kRowTiles, kHeadTiles>(rows, queries, steps, [&] {
+    fetch.Step();
+    later.Step();
+  });
   StoreSums<kRowTiles, kHeadTiles>(s.scores + j * s.heads.padded + h, s.heads.padded);
 }
 
-void Score(const TileScratch& s, const RowBlock& block) {
+void Score(const TileScratch& s, const RowBlock& block, Later& later) {
   const int64_t steps = StepsOfDim(block.layout.dim), stride = RowStride(block.layout.dim);
   const int64_t padded = s.heads.padded, row_tiles = (block.n + kSide - 1) / kSide;
   Fetch fetch(block, (padded / kSide + 1) / 2 * ((row_tiles + 1) / 2) * steps);
@@ -145,13 +180,13 @@ void Score(const TileScratch& s, const RowBlock& block) {
     for (int64_t j = 0; j < block.n; j += 2 * kSide) {
       const bool has_rows = j + kSide < block.n, has_heads = h + kSide < padded;
       if (has_rows && has_heads) {
-        ScoreTiles<2, 2>(s, stride, steps, j, h, fetch);
+        ScoreTiles<2, 2>(s, stride, steps, j, h, fetch, later);
       } else if (has_rows) {
-        ScoreTiles<2, 1>(s, stride, steps, j, h, fetch);
+        ScoreTiles<2, 1>(s, stride, steps, j, h, fetch, later);
       } else if (has_heads) {
-        ScoreTiles<1, 2>(s, stride, steps, j, h, fetch);
+        ScoreTiles<1, 2>(s, stride, steps, j, h, fetch, later);
       } else {
-        ScoreTiles<1, 1>(s, stride, steps, j, h, fetch);
+        ScoreTiles<1, 1>(s, stride, steps, j, h, fetch, later);
       }
     }
   }
@@ -225,18 +260,23 @@ void Accumulate(const TileScratch& s, int64_t dim, Group& group) {
   group.is_first = false;
 }
 
+// A block's rows, and zeros up to a whole step.
+void DecodeBlock(const RowBlock& block, int64_t steps, float* spare, const PairedRows& rows) {
+  for (int64_t j = 0; j < block.n; ++j)
+    RowToBF16(block.layout, block.rows[j], spare, rows.pairs + j * rows.stride);
+  for (int64_t i = block.n * rows.stride; i < steps * kStep * rows.stride; i += kLanes)
+    _mm512_store_si512(rows.pairs + i, _mm512_setzero_si512());
+}
+
 // Decodes a block, computes its probabilities and adds it to the group.
 void AddToGroup(const AttentionTask& task, const RowBlock& block, const TileScratch& s,
-                Group& group) {
+                Group& group, Later& later) {
   const int64_t b = group.blocks, n = block.n, padded = s.heads.padded;
   const int64_t steps = (n + kStep - 1) / kStep;
   const PairedRows rows{s.pairs, RowStride(task.head_dim), s.values + b * s.value_words};
-  for (int64_t j = 0; j < n; ++j)
-    RowToBF16(task.layout, block.rows[j], s.spare, rows.pairs + j * rows.stride);
-  for (int64_t i = n * rows.stride; i < steps * kStep * rows.stride; i += kLanes)
-    _mm512_store_si512(rows.pairs + i, _mm512_setzero_si512());
+  DecodeBlock(block, steps, s.spare, rows);
   Barrier();
-  Score(s, block);
+  Score(s, block, later);
   Barrier();
   const Running running{s.heads.running.max, s.heads.running.denominator, s.shrinks + b * padded};
   SoftmaxBlock<V>(s.scores, n, padded, task.scale, true, running);
@@ -257,13 +297,16 @@ void AttendTiles(const AttentionTask& task) {
     heads.running.max[h] = -__builtin_inff();
     heads.running.denominator[h] = 0;
   }
+  // Steps of multiplications for scores, at least.
+  Later later(task, 1 + (heads.padded + kSide) / (2 * kSide) * (task.count / (2 * kSide)) *
+                            StepsOfDim(dim));
   Group group;
   for (int64_t begin = 0, n = 0; begin < task.count; begin += n) {
     n = task.BlockRows(begin);
     AddToGroup(task,
                {task.layout, task.rows + begin, n, task.rows + begin + n,
                 Smaller(kAttentionBlock, task.count - begin - n)},
-               s, group);
+               s, group, later);
     if (group.blocks == kAttentionGroup) Accumulate(s, dim, group);
   }
   if (group.blocks > 0) Accumulate(s, dim, group);
