@@ -192,22 +192,65 @@ void Score(const TileScratch& s, const RowBlock& block, Later& later) {
   }
 }
 
-// p <- the probabilities of n rows in whole steps, zeros past n.
-void PackProbabilities(const float* scores, int64_t n, int64_t padded, uint32_t* p) {
-  for (int64_t h = 0; h < padded; h += kSide, p += kBlockWords) {
-    for (int64_t j = 0; j < n; j += kStep) {
-      const auto row = [&](int64_t k) {
-        return k < n ? V::Load(scores + k * padded + h) : V::Zero();
-      };
-      __m512i v[kSide];
-#pragma GCC unroll 16
-      for (int i = 0; i < kSide; ++i) v[i] = PairUp(row(j + 2 * i), row(j + 2 * i + 1));
-      Transpose(v);
-      uint32_t* out = p + j / kStep * kTileSums;
-#pragma GCC unroll 16
-      for (int i = 0; i < kSide; ++i) _mm512_store_si512(out + i * kSide, v[i]);
+// Vec512::Exp of a number that is not above zero, or NaN.
+inline __m512 ExpBelowOne(__m512 x) {
+  using K = numerics::ExpConstants;
+  const __m512 round = V::Set(K::kRound), one = V::Set(1.0f);
+  const __m512 n = V::Sub(V::Add(V::Mul(x, V::Set(K::kLog2E)), round), round);
+  const __m512 r = V::Sub(V::Sub(x, V::Mul(n, V::Set(K::kLn2High))), V::Mul(n, V::Set(K::kLn2Low)));
+  __m512 p = V::Add(V::Mul(V::Set(K::kC7), r), V::Set(K::kC6));
+  p = V::Add(V::Mul(p, r), V::Set(K::kC5));
+  p = V::Add(V::Mul(p, r), V::Set(K::kC4));
+  p = V::Add(V::Mul(p, r), V::Set(K::kC3));
+  p = V::Add(V::Mul(p, r), V::Set(K::kC2));
+  p = V::Add(V::Mul(p, r), one);
+  p = V::Add(V::Mul(p, r), one);
+  // One factor 2^n is enough: no result that is not cut off leaves the normal numbers.
+  const __mmask16 is_kept = _mm512_cmp_ps_mask(x, V::Set(K::kSmallest), _CMP_NLT_UQ);
+  return _mm512_maskz_scalef_ps(is_kept, p, n);
+}
+
+// `even` and `odd` rounded to BF16 (NaN stays NaN, and no other is below the normal numbers), as
+// pairs.
+inline __m512i RoundPairs(__m512 even, __m512 odd) {
+  const __m512i words = (__m512i)_mm512_cvtne2ps_pbh(odd, even);
+  const __m512i other = _mm512_castsi256_si512(_mm512_extracti64x4_epi64(words, 1));
+  return _mm512_mask_blend_epi16(
+      0xaaaaaaaau, _mm512_cvtepu16_epi32(_mm512_castsi512_si256(words)),
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(other)), 16));
+}
+
+// SoftmaxBlock of attention.h for 16 heads, with the probabilities rounded and packed into tiles on
+// the way: p <- those of n rows in whole steps, zeros past n.
+void SoftmaxTile(const float* scores, int64_t n, int64_t padded, float scale,
+                 const Running& running, uint32_t* p) {
+  const __m512 factor = V::Set(scale), old_max = V::Load(running.max);
+  __m512 max = old_max;
+  for (int64_t j = 0; j < n; ++j) max = V::Max(V::Mul(V::Load(scores + j * padded), factor), max);
+  const __m512 shrink = ExpBelowOne(V::Sub(old_max, max));
+  __m512 sum = V::Zero();
+  const auto next = [&](int64_t j) {
+    if (j >= n) return V::Zero();
+    const __m512 value = ExpBelowOne(V::Sub(V::Mul(V::Load(scores + j * padded), factor), max));
+    sum = V::Add(sum, value);
+    return value;
+  };
+  for (int64_t j = 0; j < n; j += kStep, p += kTileSums) {
+    alignas(64) uint32_t pairs[kSide][kSide];
+    for (int64_t i = 0; i < kSide; ++i) {
+      const __m512 even = next(j + 2 * i), odd = next(j + 2 * i + 1);
+      _mm512_store_si512(pairs[i], RoundPairs(even, odd));
     }
+    __m512i v[kSide];
+#pragma GCC unroll 16
+    for (int i = 0; i < kSide; ++i) v[i] = _mm512_load_si512(pairs[i]);
+    Transpose(v);
+#pragma GCC unroll 16
+    for (int i = 0; i < kSide; ++i) _mm512_store_si512(p + i * kSide, v[i]);
   }
+  V::Store(running.max, max);
+  V::Store(running.shrink, shrink);
+  V::Store(running.denominator, V::Add(V::Mul(V::Load(running.denominator), shrink), sum));
 }
 
 // Blocks whose probabilities and values are ready.
@@ -278,9 +321,12 @@ void AddToGroup(const AttentionTask& task, const RowBlock& block, const TileScra
   Barrier();
   Score(s, block, later);
   Barrier();
-  const Running running{s.heads.running.max, s.heads.running.denominator, s.shrinks + b * padded};
-  SoftmaxBlock<V>(s.scores, n, padded, task.scale, true, running);
-  PackProbabilities(s.scores, n, padded, s.p + b * padded / kSide * kBlockWords);
+  for (int64_t h = 0; h < padded; h += kSide) {
+    const Running running{s.heads.running.max + h, s.heads.running.denominator + h,
+                          s.shrinks + b * padded + h};
+    SoftmaxTile(s.scores + h, n, padded, task.scale, running,
+                s.p + (b * padded + h) / kSide * kBlockWords);
+  }
   PairRows(rows, steps * kStep, task.head_dim);
   Barrier();
   group.steps[b] = steps;
