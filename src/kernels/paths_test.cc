@@ -185,6 +185,8 @@ struct AttentionShape {
   int64_t dim;
   int64_t count;
   int64_t rotary = -1;  // rows packed with so many rotary values; -1: rows of floats
+  int64_t window = 0;   // as in RowList
+  int64_t gap = 0;
 };
 
 // Rows as a sequence keeps them, each in an allocation of its own that ends with the row, one
@@ -237,7 +239,7 @@ void CheckAttention(const AttentionShape& shape, bool round, Values values, Rand
     const numerics::FlushSubnormals flush;
     OpsOf(path).attend({q.data(), rows.pointers(), layout, shape.count, sink.data(), 0.25f,
                         shape.head_begin, shape.head_end, shape.dim, round, o.data(),
-                        scratch.data()});
+                        scratch.data(), shape.window, shape.gap});
     return o;
   };
   const std::vector<float> expected = run(Path::kReference), tiled = run(Path::kTileReference);
@@ -264,6 +266,11 @@ TEST(Paths, AttentionHasTheBitsOfTheReference) {
           for (const int64_t heads : {3, 32})
             CheckAttention({heads, 0, heads, dim, count, rotary}, round, values, random);
       CheckAttention({50, 16, 41, 64, 70}, round, values, random);
+      // Windows that are not full, whose blocks are cut short, and full ones.
+      for (const auto& [window, gap] :
+           {std::pair<int64_t, int64_t>{5, 123}, {100, 28}, {11, 26}, {70, 26}, {128, 0}})
+        for (const int64_t count : {window, window + 1, window + 75, int64_t{200}})
+          CheckAttention({20, 0, 20, 66, count, 2, window, gap}, round, values, random);
       for (const int64_t heads : {32, 48, 64, 96})
         CheckAttention({heads, 0, heads, 64, 131}, round, values, random);
     }
