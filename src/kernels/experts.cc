@@ -161,7 +161,8 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
     for (int64_t begin = first; begin < last; begin += width_max) {
       const int64_t end = std::min(begin + width_max, last), width = end - begin;
       float* up = gate + count * width;
-      mine.Dot({expert.w1, begin, end, count, gate, width}, ctx);
+      const std::byte* next = expert.w3.data + begin * shape.row_bytes();
+      mine.Dot({expert.w1, begin, end, count, gate, width, next}, ctx);
       mine.Dot({expert.w3, begin, end, count, up, width}, ctx);
       for (int64_t s = 0; s < count; ++s)
         ops.swiglu({gate + s * width, up + s * width, width, limit, plan.weight[slot + s], round,
@@ -214,7 +215,14 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
   // A chunk passes through all active experts, so that their outputs are added in order by one
   // thread. With few inputs it is as many bytes over all experts as a chunk of one product.
   int64_t rows = RowsPerChunk(shape, plan.slots_max, 1, ctx);
-  if (plan.slots_max < kManyInputs) rows = std::max<int64_t>(rows / plan.active, 16);
+  if (plan.slots_max < kManyInputs) {
+    // On tiles each expert's rows are long enough to be fetched ahead.
+    const int64_t least =
+        ctx.path == Path::kAmx
+            ? std::clamp<int64_t>(shape.rows / (4 * ctx.pool.threads()) / 16 * 16, 16, 64)
+            : 16;
+    rows = std::max<int64_t>(rows / plan.active / 16 * 16, least);
+  }
   rows = std::min({rows, shape.rows, kRowsAtATime});
   const int64_t partial_floats = plan.slots_max * rows;
   float* partials =
@@ -228,7 +236,11 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
     for (int64_t i = 0; i < plan.active; ++i) {
       const int64_t slot = plan.begin[i], count = plan.begin[i + 1] - slot;
       const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
-      x.Of(plan, i).Dot({expert.w2, begin, end, count, partial, width}, ctx);
+      const std::byte* next =
+          i + 1 < plan.active
+              ? experts[static_cast<size_t>(plan.expert[i + 1])].w2.data + begin * shape.row_bytes()
+              : nullptr;
+      x.Of(plan, i).Dot({expert.w2, begin, end, count, partial, width, next}, ctx);
       for (int64_t s = 0; s < count; ++s) {
         ops.add_rounded(partial + s * width, width, round, y_TD.row(plan.token[slot + s]) + begin);
       }

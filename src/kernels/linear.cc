@@ -62,6 +62,9 @@ constexpr int64_t kPanelsPerChunk = 8;
 // The same for tiles, of which two are multiplied side by side.
 constexpr int64_t kTileRows = 16;
 constexpr int64_t kTileRowsPerChunk = 512;
+// The most bytes handed out at a time for one input on tiles, whose rows are fetched ahead side by
+// side: the first of a chunk are waited for.
+constexpr int64_t kTileChunkBytes = 256 << 10;
 
 }  // namespace
 
@@ -86,7 +89,11 @@ int64_t InputsPerChunk(int64_t inputs) {
 int64_t RowsPerChunk(const QuantView& w, int64_t inputs, int64_t groups, const Context& ctx) {
   const int64_t rows = std::max<int64_t>(1, kChunkBytes / std::max<int64_t>(1, w.row_bytes()));
   if (ctx.path == Path::kAmx) {
-    if (inputs == 1) return (rows + kTileRows - 1) / kTileRows * kTileRows;
+    if (inputs == 1) {
+      const int64_t tiles = w.rows / (4 * kTileRows * ctx.pool.threads());
+      const int64_t least = (rows + kTileRows - 1) / kTileRows;
+      return kTileRows * std::clamp(tiles, least, least * (kTileChunkBytes / kChunkBytes));
+    }
     // Four chunks or more for each thread, of whole tiles.
     const int64_t chunks = (4 * ctx.pool.threads() + groups - 1) / groups;
     const int64_t tiles = (w.rows + chunks * kTileRows - 1) / (chunks * kTileRows);
@@ -117,7 +124,10 @@ void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activat
     const int64_t count = std::min(inputs, x_TK.rows - first);
     const int64_t end = std::min(begin + rows, w.rows);
     float* y = y_TO.row(first) + begin;
-    x.From(first).Dot({w, begin, end, count, y, y_TO.stride}, ctx);
+    // The chunks in between are with the other threads.
+    const int64_t next = begin + ctx.pool.threads() * rows;
+    const std::byte* ahead = next < w.rows ? w.data + next * w.row_bytes() : nullptr;
+    x.From(first).Dot({w, begin, end, count, y, y_TO.stride, ahead}, ctx);
     if (!round) return;
     for (int64_t t = 0; t < count; ++t) ops.round_row(y + t * y_TO.stride, end - begin);
   });

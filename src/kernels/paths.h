@@ -22,6 +22,8 @@ struct DotTask {
   int64_t count = 0;
   float* y = nullptr;
   int64_t y_stride = 0;
+  const std::byte* next = nullptr;  // rows of the same shape that this thread is likely to read
+                                    // afterwards, to be fetched ahead
 };
 
 // Slots per block of the running-maximum softmax. Ref: model.md 8.10.

@@ -1,5 +1,5 @@
 // The BF16 product of the AMX path for one input row, which is all about decoding weights as fast
-// as the memory delivers them.
+// as the memory delivers them. Ref: docs/performance.md, "With AMX".
 #include "kernels/cpu/amx.h"
 
 #if defined(__x86_64__)
@@ -9,13 +9,24 @@
 namespace fathom::kernels::cpu {
 namespace {
 
-// Sums of 16 rows that wait for their last stretch to be multiplied.
+// A part of a stretch of 16 rows is decoded at a time. With the part before it, which is multiplied
+// meanwhile, it takes 16 KB of the first-level cache and leaves room for what passes through.
+constexpr int64_t kParts = 2;
+constexpr int64_t kPart = kStretch / kParts;
+constexpr int64_t kPartSteps = kPart / kStep;
+using PartTile = uint16_t[kPartSteps][kTileValues];
+
+// How many stretches of a row ahead the memory is asked for one.
+template <Format kFormat>
+constexpr int64_t kAheadOne = kFormat == Format::kFp4 ? 2 : 1;
+
+// Sums of 16 rows that wait for their last part to be multiplied.
 struct OneRowTask {
-  const Tile* tile = nullptr;  // none yet
+  const PartTile* tile = nullptr;  // none yet
   const uint16_t* x = nullptr;
   int64_t steps = 0;
   bool is_first = false;  // of its rows
-  float* y = nullptr;     // where the sums go after this stretch, if anywhere
+  float* y = nullptr;     // where the sums go after this part, if anywhere
   int64_t rows = 0;
 };
 
@@ -26,41 +37,124 @@ struct OneRowTask {
   _tile_dpbf16ps(0, 4, 6);
 }
 
-void FinishStretch(const OneRowTask& task) {
-  if (task.y == nullptr) return;
+void StoreSums(float* y, int64_t rows) {
   alignas(64) float sums[kSide];
   _tile_stored(0, sums, 4);
   Barrier();
-  std::memcpy(task.y, sums, static_cast<size_t>(task.rows) * sizeof(float));
+  std::memcpy(y, sums, static_cast<size_t>(rows) * sizeof(float));
 }
 
-// One input row, whose packed form is already that of tiles one pair wide. A step waits for the one
-// before it; decoding a row of the next stretch fills that time.
+void FinishPart(const OneRowTask& task) {
+  if (task.y != nullptr) StoreSums(task.y, task.rows);
+}
+
+// The rows of a task that are decoded, 16 from row o on, and which of their stretches.
+struct Here {
+  const DotTask& task;
+  int64_t stretches;
+  int64_t o = 0;
+  int64_t rows = 0;
+  int64_t b = 0;
+
+  // Where row r of the stretch that follows `ahead` stretches later begins: beyond the row's end
+  // the next 16 rows follow, beyond the task what is likely to be read then. The last row stands
+  // for those that there are not.
+  template <Format kFormat>
+  [[gnu::always_inline]] const std::byte* Ahead(int64_t r, int64_t ahead) const {
+    const tensor::QuantView& w = task.w;
+    const auto place = [&](int64_t row, int64_t stretch) {
+      return CodeBytes<kFormat>(row * w.cols + stretch * kStretch);
+    };
+    if (b + ahead < stretches) return w.data + place(Smaller(o + r, task.row_end - 1), b + ahead);
+    const int64_t stretch = b + ahead - stretches;
+    if (o + kSide >= task.row_end && task.next != nullptr) return task.next + place(r, stretch);
+    return w.data + place(Smaller(o + kSide + r, task.row_end - 1), stretch);
+  }
+};
+
+// One part of the weights' row o.
+template <Format kFormat, int64_t kIndex>
+[[gnu::always_inline]] inline void DecodePartRow(const tensor::QuantView& w, int64_t o, int64_t b,
+                                                 uint16_t* out) {
+  constexpr int64_t kFours = 4 / kParts;
+  const RowReader<kFormat> row(w, o);
+  if (b < w.cols / kStretch) {
+    DecodeFours<kFormat, kIndex * kFours, kFours>(row.Whole(b), out);
+  } else {
+    alignas(64) std::byte copy[CodeBytes<kFormat>(kStretch)];
+    DecodeFours<kFormat, kIndex * kFours, kFours>(row.Last(b, copy), out);
+  }
+}
+
+// A part of all rows; the part before it is multiplied meanwhile, because a step waits for the one
+// before it and for the stores that it reads.
+template <Format kFormat, int64_t kIndex>
+void DecodePart(const Here& here, const OneRowTask& before, PartTile& tile) {
+  constexpr int64_t kBytes = CodeBytes<kFormat>(kPart);
+  if (before.is_first) _tile_zero(0);
+  for (int64_t r = 0; r < kSide; ++r) {
+    Prefetch<2>(here.Ahead<kFormat>(r, kAheadOne<kFormat>) + kIndex * kBytes, kBytes);
+    if (r < here.rows)
+      DecodePartRow<kFormat, kIndex>(here.task.w, here.o + r, here.b, tile[0] + r * kStep);
+    if (r % kParts == kParts - 1) MultiplyStep(before, r / kParts);
+  }
+  FinishPart(before);
+  Barrier();
+}
+
+// The packed form of one input row is already that of tiles one pair wide.
 template <Format kFormat>
 void DotOne(const DotTask& task, const uint16_t* x) {
-  alignas(64) Tile tiles[2];
+  alignas(64) PartTile tiles[2];
   const int64_t width = PackedWidth(kFormat, task.w.cols);
-  const int64_t stretches = (width + kStretch - 1) / kStretch;
+  const int64_t parts = (width + kPart - 1) / kPart;
+  Here here{task, (width + kStretch - 1) / kStretch};
   OneRowTask before;
   int64_t turn = 0;
-  for (int64_t o = task.row_begin; o < task.row_end; o += kSide) {
-    const int64_t rows = Smaller(kSide, task.row_end - o);
-    for (int64_t b = 0; b < stretches; ++b, ++turn) {
-      Tile& tile = tiles[turn % 2];
-      if (before.is_first) _tile_zero(0);
-      for (int64_t r = 0; r < kSide; ++r) {
-        if (r < rows) DecodeRow<kFormat>(task.w, o, r, b, tile);
-        MultiplyStep(before, r);
+  for (here.o = task.row_begin; here.o < task.row_end; here.o += kSide) {
+    here.rows = Smaller(kSide, task.row_end - here.o);
+    for (int64_t part = 0; part < parts; ++part, ++turn) {
+      PartTile& tile = tiles[turn % 2];
+      here.b = part / kParts;
+      if (part % kParts == 0) {
+        DecodePart<kFormat, 0>(here, before, tile);
+      } else {
+        DecodePart<kFormat, 1>(here, before, tile);
       }
-      FinishStretch(before);
-      Barrier();
-      before = {&tile, x + b * kStretch, StepsOf(width, b), b == 0, nullptr, rows};
-      if (b == stretches - 1) before.y = task.y + (o - task.row_begin);
+      const int64_t steps =
+          Smaller(StepsOf(width, here.b) - part % kParts * kPartSteps, kPartSteps);
+      before = {&tile, x + part * kPart, steps, part == 0, nullptr, here.rows};
+      if (part == parts - 1) before.y = task.y + (here.o - task.row_begin);
     }
   }
   if (before.is_first) _tile_zero(0);
-  for (int64_t step = 0; step < kSteps; ++step) MultiplyStep(before, step);
-  FinishStretch(before);
+  for (int64_t step = 0; step < kPartSteps; ++step) MultiplyStep(before, step);
+  FinishPart(before);
+}
+
+// BF16 weights are tiles as they stand, if they are whole ones.
+bool AreWholeTiles(const DotTask& task) {
+  return task.w.cols % kStretch == 0 && (task.row_end - task.row_begin) % kSide == 0;
+}
+
+void DotWholeTiles(const DotTask& task, const uint16_t* x) {
+  const int64_t row_bytes = task.w.row_bytes();
+  Here here{task, task.w.cols / kStretch};
+  for (here.o = task.row_begin; here.o < task.row_end; here.o += kSide) {
+    const std::byte* codes = task.w.data + here.o * row_bytes;
+    _tile_zero(0);
+    for (int64_t step = 0; step < task.w.cols / kStep; ++step) {
+      here.b = step / kSteps;
+      // Four rows at a step, 256 bytes of each.
+      const int64_t quarter = step % kSteps / 4;
+      for (int64_t r = step % 4 * 4; r < step % 4 * 4 + 4; ++r)
+        Prefetch<2>(here.Ahead<Format::kBF16>(r, kAheadOne<Format::kBF16>) + quarter * 256, 256);
+      _tile_loadd(4, codes + step * kTileBytes, row_bytes);
+      _tile_loadd(6, x + step * kStep, 4);
+      _tile_dpbf16ps(0, 4, 6);
+    }
+    StoreSums(task.y + (here.o - task.row_begin), kSide);
+  }
 }
 
 }  // namespace
@@ -69,7 +163,11 @@ void DotOneAmx(const DotTask& task, const uint16_t* const* x) {
   SetShapes(1);
   switch (task.w.format) {
     case Format::kBF16:
-      DotOne<Format::kBF16>(task, x[0]);
+      if (AreWholeTiles(task)) {
+        DotWholeTiles(task, x[0]);
+      } else {
+        DotOne<Format::kBF16>(task, x[0]);
+      }
       break;
     case Format::kFp8:
       DotOne<Format::kFp8>(task, x[0]);

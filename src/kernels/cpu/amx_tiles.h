@@ -50,33 +50,42 @@ void SetShapes(int64_t inputs) {
 // Compilers do not know what tile instructions read and write in memory.
 [[gnu::always_inline]] inline void Barrier() { asm volatile("" ::: "memory"); }
 
-// Magnitudes of the E2M1 codes times 2^126, so that scales up to 2^126 only take away from the
-// exponent; zeros stay zeros under a subtraction that saturates. Minus zero counts as zero: no sum
-// shows the difference.
-constexpr E2M1Table MakeRaisedE2M1Table() {
-  E2M1Table t{};
-  for (int i = 0; i < 32; ++i)
-    t.bits[i] = (i & 7) == 0 ? uint16_t{0} : static_cast<uint16_t>(E2M1Bits(i & 15) + (126 << 7));
-  return t;
-}
-constexpr E2M1Table kRaisedE2M1Table = MakeRaisedE2M1Table();
-
-// Scale codes of the lanes of an FP4 stretch. With codes from 2 to 252 no product of a code and its
-// scale leaves the range of normal numbers.
-struct LaneScales {
-  __m512i codes;  // one in each 32-bit lane
-  bool are_near;
+// What decoding FP4 takes, read from memory where it is used: vectors made of constants would be
+// made anew for each row, by the units that decode.
+struct Fp4Constants {
+  // Magnitudes of the E2M1 codes times 2^126, so that scales up to 2^126 only take away from the
+  // exponent; zeros stay zeros under a subtraction that saturates. Minus zero counts as zero: no
+  // sum shows the difference.
+  alignas(64) uint16_t raised[32] = {};
+  alignas(64) uint8_t place[64] = {};     // of the scales, to the upper bytes of words
+  alignas(64) uint16_t largest[32] = {};  // scale code that takes nothing away
+  alignas(64) uint16_t byte[32] = {};     // a multiplication by it shifts by a byte
 };
-[[gnu::always_inline]] inline LaneScales ScalesOf(const StretchView& s) {
-  const __mmask16 mine = s.groups >= 16 ? static_cast<__mmask16>(0xffff)
-                                        : static_cast<__mmask16>((1u << s.groups) - 1u);
-  const __m128i place = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  // Scales that the row has not stand as 1.
-  const __m128i one = _mm_set1_epi8(127);
-  const __m128i codes = _mm_shuffle_epi8(_mm_mask_loadu_epi8(one, mine, s.scale), place);
-  const __m128i above = _mm_sub_epi8(codes, _mm_set1_epi8(2));
-  const bool are_near = _mm_cmpgt_epu8_mask(above, _mm_set1_epi8(static_cast<char>(250))) == 0;
-  return {_mm512_cvtepu8_epi32(codes), are_near};
+constexpr Fp4Constants MakeFp4Constants() {
+  Fp4Constants c;
+  for (int i = 0; i < 32; ++i) {
+    c.raised[i] = (i & 7) == 0 ? uint16_t{0} : static_cast<uint16_t>(E2M1Bits(i & 15) + (126 << 7));
+    // Lane 4 g + r takes scale 4 r + g.
+    const int lane = i / 2;
+    c.place[2 * i] = 0x80;
+    c.place[2 * i + 1] = static_cast<uint8_t>(4 * (lane % 4) + lane / 4);
+    c.largest[i] = 253 << 7;
+    c.byte[i] = 1 << 8;
+  }
+  return c;
+}
+constexpr Fp4Constants kFp4Constants = MakeFp4Constants();
+
+// Whether all scales of a whole stretch are from 2^-63 to 2^64: no product of a code and such a
+// scale leaves the range of normal numbers.
+[[gnu::always_inline]] inline bool AreScalesNear(const StretchView& s) {
+  if (s.groups < 16) return false;
+  constexpr uint64_t kUpper = 0x8080808080808080u;
+  uint64_t a, b;
+  std::memcpy(&a, s.scale, 8);
+  std::memcpy(&b, s.scale + 8, 8);
+  // The two upper bits of a code differ.
+  return ((a ^ (a << 1)) & (b ^ (b << 1)) & kUpper) == kUpper;
 }
 
 // Pairs of BF16 values times a float a lane, exact but for values below the normal numbers, which
@@ -89,21 +98,25 @@ inline __m512i ScalePairs(__m512i pairs, __m512 scale) {
                          _mm512_and_si512(_mm512_castps_si512(odd), upper));
 }
 
-// One stretch of one row, scaled, to row r of the tiles that start at `out`.
-template <Format kFormat>
-[[gnu::always_inline]] inline void DecodeStretch(const StretchView& stretch, uint16_t* out) {
+// The steps of kCount fours of a stretch, from kFirst on, scaled, to a row of the tiles that start
+// at `out`.
+template <Format kFormat, int64_t kFirst, int64_t kCount>
+[[gnu::always_inline]] inline void DecodeFours(const StretchView& stretch, uint16_t* out) {
   StretchReader<kFormat> reader;
   reader.Start(stretch);
   if constexpr (kFormat == Format::kFp4) {
-    const LaneScales scales = ScalesOf(stretch);
-    if (scales.are_near) {
-      const __m512i low =
-          _mm512_slli_epi32(_mm512_sub_epi32(_mm512_set1_epi32(253), scales.codes), 7);
-      const __m512i less = _mm512_or_si512(low, _mm512_slli_epi32(low, 16));
-      const __m512i table = _mm512_load_si512(kRaisedE2M1Table.bits);
+    if (AreScalesNear(stretch)) {
+      const Fp4Constants* c = &kFp4Constants;
+      asm("" : "+r"(c));
+      const __m512i scales = _mm512_shuffle_epi8(
+          _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stretch.scale))),
+          _mm512_load_si512(c->place));
+      const __m512i less =
+          _mm512_sub_epi16(_mm512_load_si512(c->largest), _mm512_srli_epi16(scales, 1));
+      const __m512i table = _mm512_load_si512(c->raised);
 #pragma GCC unroll 4
-      for (int64_t four = 0; four < 4; ++four) {
-        const __m512i words = reader.Words(four);
+      for (int64_t four = 0; four < kCount; ++four) {
+        const __m512i words = reader.Words(kFirst + four);
         uint16_t* to = out + 4 * four * kTileValues;
         const auto put = [&](int step, __m512i codes) {
           _mm512_store_si512(to + step * kTileValues,
@@ -111,21 +124,29 @@ template <Format kFormat>
         };
         put(0, words);
         put(1, _mm512_srli_epi16(words, 4));
-        put(2, _mm512_srli_epi16(words, 8));
+        put(2, _mm512_mulhi_epu16(words, _mm512_load_si512(c->byte)));
         put(3, _mm512_srli_epi16(words, 12));
       }
       return;
     }
   }
-  for (int64_t four = 0; four < reader.fours(); ++four) {
+#pragma GCC unroll 4
+  for (int64_t four = 0; four < kCount; ++four) {
+    if (kFirst + four >= reader.fours()) break;
     __m512i w[4];
-    reader.Read(four, w);
+    reader.Read(kFirst + four, w);
     for (int s = 0; s < 4; ++s) {
       if constexpr (kFormat == Format::kFp4)
         w[s] = ScalePairs(w[s], StretchScales<kFormat>(stretch));
       _mm512_store_si512(out + (4 * four + s) * kTileValues, w[s]);
     }
   }
+}
+
+// One stretch of one row.
+template <Format kFormat>
+[[gnu::always_inline]] inline void DecodeStretch(const StretchView& stretch, uint16_t* out) {
+  DecodeFours<kFormat, 0, 4>(stretch, out);
 }
 
 // 16 vectors of 16 words, transposed in place.
