@@ -1,4 +1,6 @@
-// The state of one answer: reasoning, then the grammar's machine, then nothing more to say. Masks
+// The state of one answer: reasoning, then the grammar's machine, then nothing more to say. Before
+// an answer that is bound, reasoning has a machine too: a block of calls in it, spelled by whatever
+// tokens, would end it for who reads the answer. Masks
 // of the machine's states are remembered; stop tokens are added to them where they belong.
 #include "grammar/constraint.h"
 
@@ -42,17 +44,40 @@ struct AnswerConstraint::State {
     const auto& stops = options.stop_tokens;
     return std::find(stops.begin(), stops.end(), token) != stops.end();
   }
+  void Begin(std::shared_ptr<const Grammar> grammar);
+  void BeginReasoning();
   void BeginAnswer();
+  void Step(TokenId token);
   TokenMask FindMask();
   void AllowAllButStops();
   bool AllowStops();
 };
 
+void AnswerConstraint::State::Begin(std::shared_ptr<const Grammar> grammar) {
+  masks.clear();
+  machine.emplace(std::move(grammar), !vocabulary.mark.has_value());
+  at = machine->start();
+}
+
+void AnswerConstraint::State::BeginReasoning() {
+  phase = Phase::kReasoning;
+  if (options.grammar != nullptr) Begin(TextWithoutTools());
+}
+
 void AnswerConstraint::State::BeginAnswer() {
   phase = options.grammar == nullptr ? Phase::kFree : Phase::kAnswer;
-  if (phase == Phase::kFree) return;
-  machine.emplace(options.grammar, !vocabulary.mark.has_value());
-  at = machine->start();
+  if (phase == Phase::kAnswer) Begin(options.grammar);
+}
+
+void AnswerConstraint::State::Step(TokenId token) {
+  // The mask may have filled the machine.
+  if (machine->Trim(at)) masks.clear();
+  const std::string_view bytes = vocabulary.Bytes(token);
+  if (vocabulary.mark == token) {
+    at = machine->Step(at, kMark);
+  } else {
+    at = bytes.empty() ? kDead : machine->Read(at, bytes);
+  }
 }
 
 TokenMask AnswerConstraint::State::FindMask() {
@@ -102,7 +127,7 @@ AnswerConstraint::AnswerConstraint(std::shared_ptr<const Vocabulary> vocabulary,
   const Vocabulary::State& inner = *vocabulary->state_;
   state_ = std::make_unique<State>(std::move(vocabulary), inner, std::move(options));
   if (state_->options.starts_in_reasoning && inner.close_thinking) {
-    state_->phase = State::Phase::kReasoning;
+    state_->BeginReasoning();
   } else {
     state_->BeginAnswer();
   }
@@ -123,13 +148,14 @@ std::span<const uint64_t> AnswerConstraint::Allowed() {
       SetBit(s.allowed, *s.vocabulary.close_thinking);
       return s.allowed;
     }
-    if (may_stop && s.options.grammar == nullptr) return {};
-    s.AllowAllButStops();
-    // A block of calls may open in reasoning for who reads the answer: it belongs after it.
-    if (s.options.grammar != nullptr && s.vocabulary.mark) {
-      const auto mark = static_cast<size_t>(*s.vocabulary.mark);
-      s.allowed[mark / 64] &= ~(uint64_t{1} << (mark % 64));
+    if (s.options.grammar == nullptr) {
+      if (may_stop) return {};
+      s.AllowAllButStops();
+      return s.allowed;
     }
+    if (s.machine->Trim(s.at)) s.masks.clear();
+    s.allowed = s.FindMask();
+    SetBit(s.allowed, *s.vocabulary.close_thinking);
     return s.allowed;
   }
   if (s.phase == State::Phase::kFree) {
@@ -149,18 +175,16 @@ void AnswerConstraint::Accept(TokenId token) {
   State& s = *state_;
   ++s.tokens;
   if (s.phase == State::Phase::kReasoning) {
-    if (token == *s.vocabulary.close_thinking) s.BeginAnswer();
+    if (token == *s.vocabulary.close_thinking) {
+      s.BeginAnswer();
+    } else if (s.options.grammar != nullptr) {
+      s.Step(token);
+      if (s.at == kDead) s.at = s.machine->start();
+    }
     return;
   }
   if (s.phase == State::Phase::kFree) return;
-  // The mask may have filled the machine.
-  if (s.machine->Trim(s.at)) s.masks.clear();
-  const std::string_view bytes = s.vocabulary.Bytes(token);
-  if (s.vocabulary.mark == token) {
-    s.at = s.machine->Step(s.at, kMark);
-  } else {
-    s.at = bytes.empty() ? kDead : s.machine->Read(s.at, bytes);
-  }
+  s.Step(token);
   if (s.at == kDead) s.phase = State::Phase::kFree;
 }
 

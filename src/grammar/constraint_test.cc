@@ -130,11 +130,8 @@ TEST(AnswerConstraintTest, LongStringsKeepTheirLimit) {
   EXPECT_TRUE(IsAllowed(constraint, kStop));
 }
 
-TEST(AnswerConstraintTest, MarkupNeedsTheControlToken) {
-  const auto tools = CompileTools({.tools = {{"f", Json(), false}}}).value();
-  AnswerConstraint constraint(Shared(), {.grammar = tools, .stop_tokens = {kStop}});
-  Write(constraint, "text <");
-  // Spelled byte by byte the mark stops before its last.
+// After "<" the mark of tool calls, spelled byte by byte, stops before its last.
+void SpellTheMark(AnswerConstraint& constraint) {
   const std::string_view mark = "｜DSML｜";
   for (size_t i = 0; i + 1 < mark.size(); ++i) {
     const TokenId token = Tokens().Encode(mark.substr(i, 1), {.match_added_tokens = false}).front();
@@ -145,6 +142,23 @@ TEST(AnswerConstraintTest, MarkupNeedsTheControlToken) {
       constraint,
       Tokens().Encode(mark.substr(mark.size() - 1), {.match_added_tokens = false}).front()));
   Write(constraint, "\xBE");
+}
+
+TEST(AnswerConstraintTest, NoBlockOpensInReasoningBeforeABoundAnswer) {
+  AnswerConstraint constraint(
+      Shared(),
+      {.grammar = Schema(R"({"const":1})"), .starts_in_reasoning = true, .stop_tokens = {kStop}});
+  Write(constraint, "text <");
+  SpellTheMark(constraint);
+  Write(constraint, " more</think>1");
+  EXPECT_TRUE(IsAllowed(constraint, kStop));
+}
+
+TEST(AnswerConstraintTest, MarkupNeedsTheControlToken) {
+  const auto tools = CompileTools({.tools = {{"f", Json(), false}}}).value();
+  AnswerConstraint constraint(Shared(), {.grammar = tools, .stop_tokens = {kStop}});
+  Write(constraint, "text <");
+  SpellTheMark(constraint);
   Write(constraint,
         " <｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n\n</｜DSML｜invoke>\n"
         "</｜DSML｜tool_calls>");
