@@ -27,7 +27,7 @@ function(fathom_room name)
   set_target_properties(fathom_${name} PROPERTIES LINKER_LANGUAGE CXX)
   if(name STREQUAL "cli")
     target_compile_options(fathom_cli PRIVATE ${FATHOM_COLD_OPTIONS})
-    fathom_precompile(fathom_cli cli)
+    fathom_precompile(fathom_cli cli <CLI/CLI.hpp>)
   else()
     if(FATHOM_BUILD_FUZZERS)
       # The rooms report their coverage to the fuzzer.

@@ -1,7 +1,7 @@
 // What a completion may say: a pushdown automaton over the bytes of the answer, and from its state
-// the set of tokens that may come next. Reasoning is free, but that no block of calls may open in it
-// where the answer is bound; what comes after </think> obeys. Immutable parts are shared, states are
-// cheap; a state belongs to one thread.
+// the set of tokens that may come next. Reasoning is free, but that no block of calls may open in
+// it where the answer is bound; what comes after </think> obeys. Immutable parts are shared, states
+// are cheap; a state belongs to one thread.
 //
 // Every document produced is valid by its schema; not every valid document can be produced:
 // - properties come in schema order, optional ones may be left out; others only where the schema

@@ -1,7 +1,7 @@
 // Which documents a compiled schema takes, keyword by keyword, and what it refuses to compile.
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <string>
 #include <string_view>
 
@@ -291,7 +291,7 @@ TEST(SchemaTest, ErrorsNameKeywordAndPlace) {
 
 // What takes the square of the schema's size would take minutes here.
 TEST(SchemaTest, LargeSchemasAreReadOrRefusedSoon) {
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // processor time: the machine may be busy
   const auto error = [](const Json& schema) {
     const auto grammar = CompileSchema(schema);
     return grammar.ok() ? "" : grammar.error().message;
@@ -321,7 +321,7 @@ TEST(SchemaTest, LargeSchemasAreReadOrRefusedSoon) {
   // One text longer than any grammar.
   EXPECT_EQ(error(Json(Json::Object{{"const", Json(std::string(30 << 20, 'x'))}})),
             "#: the schema is too large to enforce");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(15));
+  EXPECT_LT(std::clock() - start, 15 * CLOCKS_PER_SEC);
 }
 
 Json OptionalProperties(int count) {

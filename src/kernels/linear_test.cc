@@ -55,11 +55,15 @@ TEST(Linear, ManyRowsAtOnceAreEachRowAlone) {
         if (rows * cols > 50000 && count > 7) continue;  // the plain twin takes long
         const Input x = RandomInput(count, cols, random);
         for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
+          std::vector<float> of_family[2];
           for (const Path path : testing::AvailablePaths()) {
-            TestContext plain(1, ReferenceOf(path), mode);
-            const std::vector<float> expected =
-                Multiply(x.view, w.view, activation, Output::kBF16, plain.ctx);
+            std::vector<float>& expected = of_family[IsTiled(path) ? 1 : 0];
+            if (expected.empty()) {
+              TestContext plain(1, ReferenceOf(path), mode);
+              expected = Multiply(x.view, w.view, activation, Output::kBF16, plain.ctx);
+            }
             for (const int threads : {1, 2}) {
+              if (threads == 1 && path == ReferenceOf(path)) continue;  // what is expected
               TestContext test(threads, path, mode);
               EXPECT_TRUE(
                   SameBits(Multiply(x.view, w.view, activation, Output::kBF16, test.ctx), expected))
@@ -73,6 +77,35 @@ TEST(Linear, ManyRowsAtOnceAreEachRowAlone) {
               EXPECT_TRUE(SameBits(alone, expected)) << Name(path) << " threads " << threads;
             }
           }
+        }
+      }
+    }
+  }
+}
+
+// More inputs and rows of weights than a chunk of work has, and than any kernel takes at a time.
+// The plain paths would take minutes, and have no sizes of their own.
+TEST(Linear, LargeProductsAreEachRowAlone) {
+  Random random(6);
+  constexpr int64_t kRows = 600, kCols = 608, kCount = 450;
+  const Input x = RandomInput(kCount, kCols, random);
+  for (const Format format : {Format::kBF16, Format::kFp8, Format::kFp4}) {
+    const testing::Weights w =
+        testing::RandomWeights(format, kRows, kCols, Values::kOrdinary, random);
+    for (const Path path : testing::AvailablePaths()) {
+      if (path == ReferenceOf(path)) continue;
+      for (const int threads : {1, 2}) {
+        TestContext test(threads, path, Mode::kOfficial);
+        const auto multiply = [&](int64_t first, int64_t count) {
+          return Multiply(x.view.rows_from(first, count), w.view, Activation::kQuantized,
+                          Output::kBF16, test.ctx);
+        };
+        const std::vector<float> all = multiply(0, kCount);
+        for (const int64_t t : {0, 15, 16, 31, 223, 224, 383, 384, 449}) {
+          const std::vector<float> alone = multiply(t, 1);
+          const auto mine = all.begin() + t * std::ssize(alone);
+          EXPECT_TRUE(SameBits({mine, mine + std::ssize(alone)}, alone))
+              << Name(path) << " threads " << threads << " input " << t;
         }
       }
     }
