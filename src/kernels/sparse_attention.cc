@@ -49,7 +49,7 @@ void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<con
                 std::min(head + heads_per_group, heads), head_dim,
                 ctx.mode == numerics::Mode::kOfficial, o_THC.row(t),
                 scratch + thread * scratch_floats, gathered.window, gathered.gap,
-                is_last ? nullptr : q_THC.row(t + 1)});
+                is_last ? nullptr : q_THC.row((task + 1) / groups)});
   };
   ParallelFor(ctx, q_THC.rows * groups, grain, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t task = begin; task < end; ++task) attend(task, task + 1 == end, thread);

@@ -1,9 +1,9 @@
 // The BF16 product of the AMX path, in the tile order of linear.h: a tile holds 16 rows of weights
 // by 32 inputs, decoded from the checkpoint's bytes as the AVX-512 path decodes them, and meets
-// tiles of 32 inputs by 16 input rows, which stand ready (TilesOf in paths.h). Few input rows: the
-// sums of 16 rows of weights stay in registers over the whole row. Many: one stretch of 32 rows of
-// weights is decoded at a time and all input rows pass over it; the sums wait in memory meanwhile,
-// which changes no bit of them.
+// tiles of 32 inputs by 16 input rows, which stand ready (InputTiles in paths.h). Few input rows:
+// the sums of 16 rows of weights stay in registers over the whole row. Many: one stretch of 32 rows
+// of weights is decoded at a time and all input rows pass over it; the sums wait in memory
+// meanwhile, which changes no bit of them.
 #include "kernels/cpu/amx.h"
 
 #if defined(__x86_64__)
@@ -131,19 +131,6 @@ void StoreSquare(const float* sums, int64_t inputs, int64_t rows, float* y, int6
                    y_stride);
 }
 
-// Stretch b of a row to a row of tiles, without asking for what comes after it.
-template <Format kFormat>
-[[gnu::always_inline]] inline void DecodeFetched(const tensor::QuantView& w, int64_t o, int64_t b,
-                                                 uint16_t* out) {
-  const RowReader<kFormat> row(w, o);
-  if (b < w.cols / kStretch) {
-    DecodeStretch<kFormat>(row.Whole(b), out);
-  } else {
-    alignas(64) std::byte copy[CodeBytes<kFormat>(kStretch)];
-    DecodeStretch<kFormat>(row.Last(b, copy), out);
-  }
-}
-
 // As many rows and inputs as a pass holds.
 template <Format kFormat>
 class Pass {
@@ -161,8 +148,7 @@ class Pass {
       for (int64_t p = 0; p < panels_; ++p) {
         const int64_t o = task_.row_begin + p * kPair, rows = Smaller(kPair, task_.row_end - o);
         for (int64_t r = 0; r < rows; ++r)
-          DecodeFetched<kFormat>(task_.w, o + r, b,
-                                 memory.weights[r / kSide][0] + r % kSide * kStep);
+          DecodeRow<kFormat>(task_.w, o + r, b, memory.weights[r / kSide][0] + r % kSide * kStep);
         Barrier();
         MultiplyPanel(b, p, b == stretches - 1, memory);
         Barrier();
@@ -260,7 +246,11 @@ class FewInputs {
         Tile& tile = tiles_[turn % 2];
         Begin();
         for (int64_t r = 0; r < kSide; ++r) {
-          if (r < rows) DecodeRow<kFormat>(task_.w, o, r, b, tile);
+          if (r < rows) {
+            Prefetch<2>(RowReader<kFormat>(task_.w, o + r).codes(b + kAhead<kFormat>),
+                        CodeBytes<kFormat>(kStretch));
+            DecodeRow<kFormat>(task_.w, o + r, b, tile[0] + r * kStep);
+          }
           Multiply(r);
         }
         Finish();

@@ -16,10 +16,6 @@ constexpr int64_t kPart = kStretch / kParts;
 constexpr int64_t kPartSteps = kPart / kStep;
 using PartTile = uint16_t[kPartSteps][kTileValues];
 
-// How many stretches of a row ahead the memory is asked for one.
-template <Format kFormat>
-constexpr int64_t kAheadOne = kFormat == Format::kFp4 ? 2 : 1;
-
 // Sums of 16 rows that wait for their last part to be multiplied.
 struct OneRowTask {
   const PartTile* tile = nullptr;  // none yet
@@ -72,30 +68,18 @@ struct Here {
   }
 };
 
-// One part of the weights' row o.
-template <Format kFormat, int64_t kIndex>
-[[gnu::always_inline]] inline void DecodePartRow(const tensor::QuantView& w, int64_t o, int64_t b,
-                                                 uint16_t* out) {
-  constexpr int64_t kFours = 4 / kParts;
-  const RowReader<kFormat> row(w, o);
-  if (b < w.cols / kStretch) {
-    DecodeFours<kFormat, kIndex * kFours, kFours>(row.Whole(b), out);
-  } else {
-    alignas(64) std::byte copy[CodeBytes<kFormat>(kStretch)];
-    DecodeFours<kFormat, kIndex * kFours, kFours>(row.Last(b, copy), out);
-  }
-}
-
 // A part of all rows; the part before it is multiplied meanwhile, because a step waits for the one
 // before it and for the stores that it reads.
 template <Format kFormat, int64_t kIndex>
 void DecodePart(const Here& here, const OneRowTask& before, PartTile& tile) {
   constexpr int64_t kBytes = CodeBytes<kFormat>(kPart);
+  constexpr int64_t kFours = 4 / kParts;
   if (before.is_first) _tile_zero(0);
   for (int64_t r = 0; r < kSide; ++r) {
-    Prefetch<2>(here.Ahead<kFormat>(r, kAheadOne<kFormat>) + kIndex * kBytes, kBytes);
+    Prefetch<2>(here.Ahead<kFormat>(r, kAhead<kFormat>) + kIndex * kBytes, kBytes);
     if (r < here.rows)
-      DecodePartRow<kFormat, kIndex>(here.task.w, here.o + r, here.b, tile[0] + r * kStep);
+      DecodeRow<kFormat, kIndex * kFours, kFours>(here.task.w, here.o + r, here.b,
+                                                  tile[0] + r * kStep);
     if (r % kParts == kParts - 1) MultiplyStep(before, r / kParts);
   }
   FinishPart(before);
@@ -148,7 +132,7 @@ void DotWholeTiles(const DotTask& task, const uint16_t* x) {
       // Four rows at a step, 256 bytes of each.
       const int64_t quarter = step % kSteps / 4;
       for (int64_t r = step % 4 * 4; r < step % 4 * 4 + 4; ++r)
-        Prefetch<2>(here.Ahead<Format::kBF16>(r, kAheadOne<Format::kBF16>) + quarter * 256, 256);
+        Prefetch<2>(here.Ahead<Format::kBF16>(r, kAhead<Format::kBF16>) + quarter * 256, 256);
       _tile_loadd(4, codes + step * kTileBytes, row_bytes);
       _tile_loadd(6, x + step * kStep, 4);
       _tile_dpbf16ps(0, 4, 6);

@@ -143,12 +143,6 @@ template <Format kFormat, int64_t kFirst, int64_t kCount>
   }
 }
 
-// One stretch of one row.
-template <Format kFormat>
-[[gnu::always_inline]] inline void DecodeStretch(const StretchView& stretch, uint16_t* out) {
-  DecodeFours<kFormat, 0, 4>(stretch, out);
-}
-
 // 16 vectors of 16 words, transposed in place.
 [[gnu::always_inline]] inline void Transpose(__m512i* v) {
   __m512i t[16];
@@ -185,19 +179,16 @@ inline int64_t StepsOf(int64_t width, int64_t b) {
   return Smaller(kStretch, width - b * kStretch) / kStep;
 }
 
-// Row r of stretch b of the rows from o on.
-template <Format kFormat>
-[[gnu::always_inline]] inline void DecodeRow(const tensor::QuantView& w, int64_t o, int64_t r,
-                                             int64_t b, Tile& tile) {
-  constexpr int64_t kBytes = CodeBytes<kFormat>(kStretch);
-  const RowReader<kFormat> row(w, o + r);
-  uint16_t* out = tile[0] + r * kStep;
+// Those of stretch b of row o of the weights.
+template <Format kFormat, int64_t kFirst = 0, int64_t kCount = 4>
+[[gnu::always_inline]] inline void DecodeRow(const tensor::QuantView& w, int64_t o, int64_t b,
+                                             uint16_t* out) {
+  const RowReader<kFormat> row(w, o);
   if (b < w.cols / kStretch) {
-    Prefetch<2>(row.codes(b + kAhead<kFormat>), kBytes);
-    DecodeStretch<kFormat>(row.Whole(b), out);
+    DecodeFours<kFormat, kFirst, kCount>(row.Whole(b), out);
   } else {
-    alignas(64) std::byte copy[kBytes];
-    DecodeStretch<kFormat>(row.Last(b, copy), out);
+    alignas(64) std::byte copy[CodeBytes<kFormat>(kStretch)];
+    DecodeFours<kFormat, kFirst, kCount>(row.Last(b, copy), out);
   }
 }
 
