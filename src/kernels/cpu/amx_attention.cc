@@ -192,24 +192,6 @@ void Score(const TileScratch& s, const RowBlock& block, Later& later) {
   }
 }
 
-// Vec512::Exp of a number that is not above zero, or NaN.
-inline __m512 ExpBelowOne(__m512 x) {
-  using K = numerics::ExpConstants;
-  const __m512 round = V::Set(K::kRound), one = V::Set(1.0f);
-  const __m512 n = V::Sub(V::Add(V::Mul(x, V::Set(K::kLog2E)), round), round);
-  const __m512 r = V::Sub(V::Sub(x, V::Mul(n, V::Set(K::kLn2High))), V::Mul(n, V::Set(K::kLn2Low)));
-  __m512 p = V::Add(V::Mul(V::Set(K::kC7), r), V::Set(K::kC6));
-  p = V::Add(V::Mul(p, r), V::Set(K::kC5));
-  p = V::Add(V::Mul(p, r), V::Set(K::kC4));
-  p = V::Add(V::Mul(p, r), V::Set(K::kC3));
-  p = V::Add(V::Mul(p, r), V::Set(K::kC2));
-  p = V::Add(V::Mul(p, r), one);
-  p = V::Add(V::Mul(p, r), one);
-  // One factor 2^n is enough: no result that is not cut off leaves the normal numbers.
-  const __mmask16 is_kept = _mm512_cmp_ps_mask(x, V::Set(K::kSmallest), _CMP_NLT_UQ);
-  return _mm512_maskz_scalef_ps(is_kept, p, n);
-}
-
 // `even` and `odd` rounded to BF16 (NaN stays NaN, and no other is below the normal numbers), as
 // pairs.
 inline __m512i RoundPairs(__m512 even, __m512 odd) {
@@ -227,11 +209,11 @@ void SoftmaxTile(const float* scores, int64_t n, int64_t padded, float scale,
   const __m512 factor = V::Set(scale), old_max = V::Load(running.max);
   __m512 max = old_max;
   for (int64_t j = 0; j < n; ++j) max = V::Max(V::Mul(V::Load(scores + j * padded), factor), max);
-  const __m512 shrink = ExpBelowOne(V::Sub(old_max, max));
+  const __m512 shrink = V::Exp(V::Sub(old_max, max));
   __m512 sum = V::Zero();
   const auto next = [&](int64_t j) {
     if (j >= n) return V::Zero();
-    const __m512 value = ExpBelowOne(V::Sub(V::Mul(V::Load(scores + j * padded), factor), max));
+    const __m512 value = V::Exp(V::Sub(V::Mul(V::Load(scores + j * padded), factor), max));
     sum = V::Add(sum, value);
     return value;
   };
