@@ -79,14 +79,16 @@ double ThreadPool::WorkerCpuSeconds() const {
   return seconds;
 }
 
-void ThreadPool::ParallelFor(int64_t count, int64_t grain,
+void ThreadPool::ParallelFor(int64_t count, Grain grain,
                              FunctionRef<void(int64_t, int64_t, int)> body) {
-  FATHOM_CHECK_GE(grain, 1);
+  FATHOM_CHECK_GE(grain.least, 1);
+  FATHOM_CHECK_GE(grain.most, grain.least);
+  FATHOM_CHECK_EQ(grain.most % grain.least, 0);
   if (count <= 0) return;
   if (!places_.empty() && bound_ != std::this_thread::get_id()) BindCaller();
-  if (workers_.empty() || count <= grain) {
-    for (int64_t begin = 0; begin < count; begin += grain)
-      body(begin, std::min(begin + grain, count), 0);
+  if (workers_.empty() || count <= grain.least) {
+    for (int64_t begin = 0; begin < count; begin += grain.most)
+      body(begin, std::min(begin + grain.most, count), 0);
     return;
   }
   loop_ = {&body, count, grain};
@@ -112,12 +114,27 @@ void ThreadPool::Work(int thread) {
   }
 }
 
-void ThreadPool::RunChunks(int thread) {
-  for (;;) {
-    const int64_t begin = next_.fetch_add(loop_.grain, std::memory_order_relaxed);
-    if (begin >= loop_.count) return;
-    (*loop_.body)(begin, std::min(begin + loop_.grain, loop_.count), thread);
+ThreadPool::Range ThreadPool::Take() {
+  const Grain grain = loop_.grain;
+  if (grain.least == grain.most) {
+    const int64_t begin = next_.fetch_add(grain.least, std::memory_order_relaxed);
+    return {begin, std::min(begin + grain.least, loop_.count)};
   }
+  // Half of what each thread would still get.
+  const int64_t shares = 2 * (std::ssize(workers_) + 1);
+  int64_t begin = next_.load(std::memory_order_relaxed);
+  for (;;) {
+    const int64_t left = loop_.count - begin;
+    if (left <= 0) return {begin, begin};
+    const int64_t share = left / shares / grain.least * grain.least;
+    const int64_t end = begin + std::min(left, std::clamp(share, grain.least, grain.most));
+    if (next_.compare_exchange_weak(begin, end, std::memory_order_relaxed)) return {begin, end};
+  }
+}
+
+void ThreadPool::RunChunks(int thread) {
+  for (Range range = Take(); range.begin < range.end; range = Take())
+    (*loop_.body)(range.begin, range.end, thread);
 }
 
 }  // namespace fathom

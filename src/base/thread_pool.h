@@ -1,5 +1,5 @@
-// A fixed set of threads that share loops. Work is handed out in chunks from one atomic counter, so
-// a preempted thread delays its current chunk and nothing else. Results must not depend on who ran
+// A fixed set of threads that share loops. Work is handed out in ranges from one atomic counter, so
+// a preempted thread delays its current range and nothing else. Results must not depend on who ran
 // a chunk: a kernel computes each output element whole, in one chunk.
 //
 // Threads may be pinned to cores (base/topology.h says to which). The calling thread is one of them
@@ -23,6 +23,17 @@ enum class Pinning {
   kOn,    // unless there are more threads than logical processors
 };
 
+// How long the ranges are that a loop is handed out in. One number: each that long but the last.
+// Two: a share of what is left, whole multiples of `least`, so that long ranges come first and
+// short ones make the ends of the threads meet.
+struct Grain {
+  int64_t least = 1;
+  int64_t most = 1;
+
+  Grain(int64_t all) : least(all), most(all) {}  // NOLINT: a number is a grain
+  Grain(int64_t shortest, int64_t longest) : least(shortest), most(longest) {}
+};
+
 class ThreadPool {
  public:
   // `threads` >= 1 counts the caller. 0 means one per physical core available to the process.
@@ -37,21 +48,27 @@ class ThreadPool {
   // the next one. Any thread may ask.
   double WorkerCpuSeconds() const;
 
-  // Calls body(begin, end, thread) on ranges that cover [0, count), each `grain` long except the
-  // last; `thread` in [0, threads()) is unique among calls that run at once. Returns when all are
-  // done. Not reentrant: one loop at a time, from the thread that owns the pool. Allocates nothing.
-  void ParallelFor(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t, int)> body);
+  // Calls body(begin, end, thread) on ranges that cover [0, count), as long as `grain` says;
+  // `thread` in [0, threads()) is unique among calls that run at once. Returns when all are done.
+  // Not reentrant: one loop at a time, from the thread that owns the pool. Allocates nothing.
+  void ParallelFor(int64_t count, Grain grain, FunctionRef<void(int64_t, int64_t, int)> body);
 
  private:
   struct Loop {
     FunctionRef<void(int64_t, int64_t, int)>* body = nullptr;
     int64_t count = 0;
-    int64_t grain = 1;
+    Grain grain = 1;
   };
 
   void Work(int thread);
   void BindCaller();
   void RunChunks(int thread);
+  // The next range of the loop to be worked on; empty when there is none left.
+  struct Range {
+    int64_t begin;
+    int64_t end;
+  };
+  Range Take();
 
   Loop loop_;
   alignas(64) std::atomic<int64_t> next_{0};

@@ -25,6 +25,34 @@ TEST(ThreadPool, CoversEveryIndexOnceForAnyGrain) {
   }
 }
 
+TEST(ThreadPool, RangesOfAGrainWithTwoLengthsGetShorter) {
+  for (const int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    for (const int64_t count : {1, 7, 1000, 100003}) {
+      for (const Grain grain : {Grain(1, 4), Grain(3, 300), Grain(64, 64 * 1024)}) {
+        std::vector<int64_t> ends(static_cast<size_t>(count));  // by where a range begins
+        pool.ParallelFor(count, grain, [&](int64_t begin, int64_t end, int) {
+          ends[static_cast<size_t>(begin)] = end;
+        });
+        int64_t last = grain.most;
+        for (int64_t begin = 0; begin < count;) {
+          const int64_t end = ends[static_cast<size_t>(begin)], length = end - begin;
+          ASSERT_GT(length, 0);
+          EXPECT_LE(length, last);
+          if (end != count) {
+            EXPECT_EQ(length % grain.least, 0);
+          }
+          last = length;
+          begin = end;
+        }
+        if (threads > 1 && count > threads * grain.most) {
+          EXPECT_LE(last, grain.least);
+        }
+      }
+    }
+  }
+}
+
 TEST(ThreadPool, RunsManyShortLoops) {
   ThreadPool pool(2);
   std::atomic<int64_t> sum{0};

@@ -80,7 +80,7 @@ std::byte* Workspace::GetBytes(Slot slot, int64_t bytes) {
   return buffer.data();
 }
 
-void ParallelFor(const Context& ctx, int64_t count, int64_t grain,
+void ParallelFor(const Context& ctx, int64_t count, Grain grain,
                  FunctionRef<void(int64_t, int64_t, int)> body) {
   ctx.pool.ParallelFor(count, grain, [&](int64_t begin, int64_t end, int thread) {
     const numerics::FlushSubnormals flush;

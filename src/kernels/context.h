@@ -94,7 +94,7 @@ struct Context {
 };
 
 // pool.ParallelFor with subnormals flushed in the body.
-void ParallelFor(const Context& ctx, int64_t count, int64_t grain,
+void ParallelFor(const Context& ctx, int64_t count, Grain grain,
                  FunctionRef<void(int64_t, int64_t, int)> body);
 
 // Work on `count` independent rows of `row_cost` elements each: chunks large enough to be worth

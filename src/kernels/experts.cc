@@ -142,16 +142,18 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
   const int64_t rows =
       std::min(RowsPerChunk(shape, plan.slots_max, plan.active * groups, ctx), shape.rows);
   const int64_t chunks = (shape.rows + rows - 1) / rows;
-  const int64_t width_max = std::min(rows, kRowsAtATime);
+  const Grain grain = ChunkGrain(ctx, plan.slots_max);
+  const int64_t width_max = std::min({grain.most * rows, shape.rows, kRowsAtATime});
   const int64_t partial_floats = 2 * group_max * width_max;
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
   const GatheredRows gathered(x, PackedWidth(shape.format, shape.cols), group_max, ctx);
   const bool round = ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
-  ParallelFor(ctx, plan.active * groups * chunks, 1, [&](int64_t item, int64_t, int thread) {
+  // Chunks [item, item + n) of one expert and group.
+  const auto run = [&](int64_t item, int64_t n, int thread) {
     const int64_t i = item / (groups * chunks), first = item % chunks * rows;
-    const int64_t last = std::min(first + rows, shape.rows);
+    const int64_t last = std::min(first + n * rows, shape.rows);
     const int64_t slot = plan.begin[i] + item / chunks % groups * group_max;
     const int64_t count = std::min(group_max, plan.begin[i + 1] - slot);
     if (count <= 0) return;
@@ -168,7 +170,14 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
         ops.swiglu({gate + s * width, up + s * width, width, limit, plan.weight[slot + s], round,
                     hidden.row(slot + s) + begin});
     }
-  });
+  };
+  ParallelFor(ctx, plan.active * groups * chunks, grain,
+              [&](int64_t item, int64_t end, int thread) {
+                for (int64_t n; item < end; item += n) {
+                  n = std::min(end - item, chunks - item % chunks);
+                  run(item, n, thread);
+                }
+              });
 }
 
 // The packed rows of all slots; of experts with several, their tiles as well, where the path wants
@@ -224,12 +233,14 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
     rows = std::max<int64_t>(rows / plan.active / 16 * 16, least);
   }
   rows = std::min({rows, shape.rows, kRowsAtATime});
-  const int64_t partial_floats = plan.slots_max * rows;
+  const int64_t chunks = ChunkGrain(ctx, plan.slots_max).most == 1 ? 1 : kRowsAtATime / rows;
+  const Grain grain(rows, chunks * rows);
+  const int64_t partial_floats = plan.slots_max * grain.most;
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
   const bool round = ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
-  ParallelFor(ctx, shape.rows, rows, [&](int64_t begin, int64_t end, int thread) {
+  ParallelFor(ctx, shape.rows, grain, [&](int64_t begin, int64_t end, int thread) {
     const int64_t width = end - begin;
     float* partial = partials + thread * partial_floats;
     for (int64_t t = 0; t < y_TD.rows; ++t) std::fill_n(y_TD.row(t) + begin, width, 0.0f);

@@ -52,9 +52,11 @@ Operation ProductOf(Format format) {
   return Operation::kProductF32;
 }
 
-// Bytes of weights handed out at a time: large enough for long sequential reads, small enough to
-// keep threads even. Ref: kernels.md rule 1.
+// Bytes of weights handed out at a time: so many at first that it matters little how a thread waits
+// for the first of them and fetches beyond the last, and so few in the end that threads stay even.
+// Ref: kernels.md rule 1.
 constexpr int64_t kChunkBytes = 64 << 10;
+constexpr int64_t kChunkBytesMost = 1 << 20;
 // Rows that the widest path decodes together, and how many of those a chunk has at most: a longer
 // chunk waits less often for its first weights.
 constexpr int64_t kPanelRows = 32;
@@ -84,6 +86,11 @@ int64_t InputsPerChunk(int64_t inputs) {
       std::max<int64_t>(1, (inputs + kInputsPerChunkMax - 1) / kInputsPerChunkMax);
   const int64_t each = (inputs + groups - 1) / groups;
   return groups == 1 ? each : InputTiles::For(each) * InputTiles::kRows;
+}
+
+Grain ChunkGrain(const Context& ctx, int64_t inputs) {
+  const bool is_long = ctx.path == Path::kAmx || inputs >= kManyInputs;
+  return {1, is_long ? 1 : kChunkBytesMost / kChunkBytes};
 }
 
 int64_t RowsPerChunk(const QuantView& w, int64_t inputs, int64_t groups, const Context& ctx) {
@@ -119,18 +126,20 @@ void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activat
   int64_t rows = RowsPerChunk(w, x_TK.rows, groups, ctx);
   if (x.tiles.data != nullptr) rows = std::min(rows, kTileRowsPerChunk);
   const int64_t chunks = (w.rows + rows - 1) / rows;
-  ParallelFor(ctx, groups * chunks, 1, [&](int64_t item, int64_t, int) {
-    const int64_t first = item / chunks * inputs, begin = item % chunks * rows;
-    const int64_t count = std::min(inputs, x_TK.rows - first);
-    const int64_t end = std::min(begin + rows, w.rows);
-    float* y = y_TO.row(first) + begin;
-    // The chunks in between are with the other threads.
-    const int64_t next = begin + ctx.pool.threads() * rows;
-    const std::byte* ahead = next < w.rows ? w.data + next * w.row_bytes() : nullptr;
-    x.From(first).Dot({w, begin, end, count, y, y_TO.stride, ahead}, ctx);
-    if (!round) return;
-    for (int64_t t = 0; t < count; ++t) ops.round_row(y + t * y_TO.stride, end - begin);
-  });
+  // Several chunks at a time only where there is one group.
+  ParallelFor(ctx, groups * chunks, ChunkGrain(ctx, x_TK.rows),
+              [&](int64_t item, int64_t last, int) {
+                const int64_t first = item / chunks * inputs, begin = item % chunks * rows;
+                const int64_t count = std::min(inputs, x_TK.rows - first);
+                const int64_t end = std::min(begin + (last - item) * rows, w.rows);
+                float* y = y_TO.row(first) + begin;
+                // The chunks in between are with the other threads.
+                const int64_t next = begin + ctx.pool.threads() * rows;
+                const std::byte* ahead = next < w.rows ? w.data + next * w.row_bytes() : nullptr;
+                x.From(first).Dot({w, begin, end, count, y, y_TO.stride, ahead}, ctx);
+                if (!round) return;
+                for (int64_t t = 0; t < count; ++t) ops.round_row(y + t * y_TO.stride, end - begin);
+              });
 }
 
 }  // namespace fathom::kernels

@@ -127,17 +127,25 @@ TEST(Linear, RowsOfASliceKeepTheirScales) {
   Random random(3);
   const testing::Weights w =
       testing::RandomWeights(Format::kFp8, 300, 256, Values::kOrdinary, random);
-  const Input x = RandomInput(2, 256, random);
-  for (const Path path : testing::AvailablePaths()) {
-    TestContext test(1, path);
-    const std::vector<float> whole =
-        Multiply(x.view, w.view, Activation::kQuantized, Output::kF32, test.ctx);
-    const std::vector<float> slice = Multiply(x.view, w.view.SliceRows(100, 180),
-                                              Activation::kQuantized, Output::kF32, test.ctx);
-    for (int64_t t = 0; t < 2; ++t)
-      for (int64_t o = 0; o < 180; ++o)
-        ASSERT_TRUE(SameBits(slice[static_cast<size_t>(t * 182 + o)],
-                             whole[static_cast<size_t>(t * 302 + 100 + o)]));
+  // Paths take several rows at a time, which a slice from an odd row on lays across blocks of
+  // scales.
+  constexpr int64_t kRows = 180;
+  for (const int64_t count : {1, 2, 4, 9}) {
+    const Input x = RandomInput(count, 256, random);
+    for (const Path path : testing::AvailablePaths()) {
+      TestContext test(1, path);
+      const std::vector<float> whole =
+          Multiply(x.view, w.view, Activation::kQuantized, Output::kF32, test.ctx);
+      for (const int64_t begin : {100, 101}) {
+        const std::vector<float> slice = Multiply(x.view, w.view.SliceRows(begin, kRows),
+                                                  Activation::kQuantized, Output::kF32, test.ctx);
+        for (int64_t t = 0; t < count; ++t)
+          for (int64_t o = 0; o < kRows; ++o)
+            ASSERT_TRUE(SameBits(slice[static_cast<size_t>(t * (kRows + 2) + o)],
+                                 whole[static_cast<size_t>(t * 302 + begin + o)]))
+                << Name(path) << " inputs " << count << " slice from " << begin << " row " << o;
+      }
+    }
   }
 }
 

@@ -61,5 +61,8 @@ int64_t InputsPerChunk(int64_t inputs);
 // Output rows of w that make a chunk of work for `inputs` input rows, where there are chunks for so
 // many groups of inputs.
 int64_t RowsPerChunk(const QuantView& w, int64_t inputs, int64_t groups, const Context& ctx);
+// How many of them are handed out together: more than one only for few inputs, whose chunks are
+// short.
+Grain ChunkGrain(const Context& ctx, int64_t inputs);
 
 }  // namespace fathom::kernels

@@ -22,9 +22,9 @@ constexpr int64_t kInputsPerDecoding = 4;
 template <Format kFormat>
 constexpr int64_t kPrefetchBytes = kFormat == Format::kBF16 ? 4096 : 6144;
 
-// acc[r][i] += the lane sums of a stretch of kRows rows for kInputs inputs, which are read from
-// x[i] + offset on. Fetches as many bytes from `ahead` on, into the second-level cache: fetching
-// into the first one is slower here than not fetching at all.
+// acc[r][i] += the lane sums of a stretch of kRows rows that share their scales for kInputs inputs,
+// which are read from x[i] + offset on. Fetches as many bytes from `ahead` on, into the
+// second-level cache: fetching into the first one is slower here than not fetching at all.
 template <Format kFormat, int kRows, int kInputs>
 [[gnu::always_inline]] inline void AddDirect(const StretchView (&stretch)[kRows],
                                              const std::byte* const (&ahead)[kRows],
@@ -48,8 +48,9 @@ template <Format kFormat, int kRows, int kInputs>
     for (int64_t four = 2 * half; four < 2 * half + 2; ++four) {
       if (four >= reader[0].fours()) break;
       __m512i w[kRows][4];
+      const auto table = reader[0].Table(four);
 #pragma GCC unroll 2
-      for (int r = 0; r < kRows; ++r) reader[r].Read(four, w[r]);
+      for (int r = 0; r < kRows; ++r) reader[r].Read(four, table, w[r]);
 #pragma GCC unroll 4
       for (int s = 0; s < 4; ++s) {
 #pragma GCC unroll 4
@@ -74,6 +75,22 @@ template <Format kFormat, int kRows, int kInputs>
   }
 }
 
+// Whether rows are read from one end to the other. Only of BF16 weights, which take the same room
+// as inputs, more than two inputs are read part by part with 16 rows, so that their part (16 KB)
+// stays in the first-level cache.
+template <Format kFormat, int kInputs>
+constexpr bool kIsStream = kFormat != Format::kBF16 || kInputs <= 2;
+
+// What is fetched while stretch b of row o + r of kRows is multiplied. Of rows in a stream it is
+// always the memory after what was fetched before: two streams side by side are slower than one.
+template <Format kFormat, int kRows, int kInputs>
+[[gnu::always_inline]] inline const std::byte* FetchFrom(const tensor::QuantView& w, int64_t o,
+                                                         int r, int64_t b, int64_t distance) {
+  const bool in_turn = kIsStream<kFormat, kInputs>;
+  const RowReader<kFormat> row(w, in_turn ? o : o + r);
+  return row.codes(in_turn ? kRows * b + r : b) + distance;
+}
+
 // Adds the stretches [first, end) of kRows rows from o on to the sums of kInputs inputs.
 template <Format kFormat, int kRows, int kInputs>
 void DotRun(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, int64_t distance,
@@ -95,7 +112,7 @@ void DotRun(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, i
     for (int r = 0; r < kRows; ++r) {
       const RowReader<kFormat> row(w, o + r);
       stretch[r] = row.Whole(b);
-      ahead[r] = row.codes(b) + distance;
+      ahead[r] = FetchFrom<kFormat, kRows, kInputs>(w, o, r, b, distance);
     }
     AddDirect<kFormat, kRows, kInputs>(stretch, ahead, input, b * kStretch, acc);
   }
@@ -105,7 +122,7 @@ void DotRun(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, i
     for (int r = 0; r < kRows; ++r) {
       const RowReader<kFormat> row(w, o + r);
       stretch[r] = row.Last(whole, copy[r]);
-      ahead[r] = row.codes(whole) + distance;
+      ahead[r] = FetchFrom<kFormat, kRows, kInputs>(w, o, r, whole, distance);
     }
     AddDirect<kFormat, kRows, kInputs>(stretch, ahead, input, whole * kStretch, acc);
   }
@@ -116,29 +133,37 @@ void DotRun(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, i
   }
 }
 
-// All rows of the task for kInputs inputs, two rows side by side where they can share what they
-// read of the inputs. Rows are read from one end to the other; only of BF16 weights, which take the
-// same room as inputs, more than two inputs are read part by part with 16 rows, so that their part
-// (16 KB) stays in the first-level cache.
+// All rows of the task for kInputs inputs. With several inputs two rows side by side share what
+// they read of the inputs and tables; with few, one stream from memory is faster, though not from a
+// cache.
 template <Format kFormat, int kInputs>
 void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
-  constexpr int kPair = kInputs == 1 ? 1 : 2;
-  constexpr bool kIsStream = kFormat != Format::kBF16 || kInputs <= 2;
-  constexpr int64_t kRows = kIsStream ? kPair : 16;
+  constexpr int kPair = kInputs > (kFormat == Format::kFp4 ? 1 : 2) ? 2 : 1;
+  constexpr int64_t kRows = kIsStream<kFormat, kInputs> ? kPair : 16;
   const int64_t stretches = (task.w.cols + kStretch - 1) / kStretch;
-  const int64_t part = kIsStream ? stretches : 16 / kInputs;
-  // Along the row, or to the same part of the rows after the next two.
-  const int64_t distance = kIsStream ? kPrefetchBytes<kFormat> : 2 * kPair * task.w.row_bytes();
+  const int64_t part = kIsStream<kFormat, kInputs> ? stretches : 16 / kInputs;
+  // To the next pairs, as many as it takes, or to the same part of the rows after the next two.
+  const int64_t pair_bytes = kPair * task.w.row_bytes();
+  const int64_t distance =
+      !kIsStream<kFormat, kInputs> ? 2 * pair_bytes
+      : kPair == 1                 ? kPrefetchBytes<kFormat>
+                   : (kPrefetchBytes<kFormat> + pair_bytes - 1) / pair_bytes * pair_bytes;
   alignas(64) float sums[kRows][kInputs][16];
   for (int64_t o = task.row_begin; o < task.row_end; o += kRows) {
     const int64_t rows = Smaller(kRows, task.row_end - o);
     __builtin_memset(sums, 0, sizeof(sums));
     for (int64_t b = 0; b < stretches; b += part) {
       const int64_t end = Smaller(b + part, stretches);
-      int64_t r = 0;
-      for (; r + kPair <= rows; r += kPair)
-        DotRun<kFormat, kPair, kInputs>(task.w, o + r, b, end, distance, x, sums + r);
-      if (r < rows) DotRun<kFormat, 1, kInputs>(task.w, o + r, b, end, distance, x, sums + r);
+      for (int64_t r = 0; r < rows; r += kPair) {
+        const int64_t pair = Smaller(kPair, rows - r);
+        const RowReader<kFormat> first_row(task.w, o + r), last_row(task.w, o + r + pair - 1);
+        if (pair == kPair && first_row.SharesScales(last_row)) {
+          DotRun<kFormat, kPair, kInputs>(task.w, o + r, b, end, distance, x, sums + r);
+        } else {
+          for (int64_t one = r; one < r + pair; ++one)
+            DotRun<kFormat, 1, kInputs>(task.w, o + one, b, end, distance, x, sums + one);
+        }
+      }
     }
     for (int64_t r = 0; r < rows; ++r)
       for (int i = 0; i < kInputs; ++i)

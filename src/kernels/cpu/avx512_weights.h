@@ -52,13 +52,24 @@ static inline __m512 DotPair(__m512 acc, __m512i a, __m512i b) {
   return _mm512_dpbf16_ps(acc, (__m512bh)a, (__m512bh)b);
 }
 
+// A table in registers: rows that share a scale share the loads, which bound the decoding of cached
+// weights on processors that do 64 bytes an instruction.
+struct E4M3Registers {
+  __m512i high[2];
+  __m512i low[2];
+};
+[[gnu::always_inline]] static inline E4M3Registers LoadE4M3(const E4M3Table& table) {
+  return {{_mm512_load_si512(table.high), _mm512_load_si512(table.high + 64)},
+          {_mm512_load_si512(table.low), _mm512_load_si512(table.low + 64)}};
+}
+
 // 64 E4M3 codes under one scale -> BF16, the low and high halves of each 16-byte group.
-static inline void DecodeE4M3(__m512i codes, const E4M3Table& table, __m512i* low_half,
-                              __m512i* high_half) {
-  __m512i high = _mm512_permutex2var_epi8(_mm512_load_si512(table.high), codes,
-                                          _mm512_load_si512(table.high + 64));
-  const __m512i low = _mm512_permutex2var_epi8(_mm512_load_si512(table.low), codes,
-                                               _mm512_load_si512(table.low + 64));
+[[gnu::always_inline]] static inline void DecodeE4M3(__m512i codes, const E4M3Registers& table,
+                                                     __m512i* low_half, __m512i* high_half) {
+  // Once loaded they are copied; compilers would load them three times.
+  asm("" : "+v"(codes));
+  __m512i high = _mm512_permutex2var_epi8(table.high[0], codes, table.high[1]);
+  const __m512i low = _mm512_permutex2var_epi8(table.low[0], codes, table.low[1]);
   // high | (codes & 0x80): the permutation ignores the sign bit.
   high = _mm512_ternarylogic_epi32(high, codes, _mm512_set1_epi8(static_cast<char>(0x80)), 0xf8);
   *low_half = _mm512_unpacklo_epi8(low, high);
@@ -126,12 +137,22 @@ class StretchReader {
 
   int64_t fours() const { return kFormat == Format::kFp4 ? 4 : stretch_.blocks; }
 
+  // What Read needs beside the codes: the same for all rows under one scale.
+  [[gnu::always_inline]] auto Table(int64_t four) const {
+    if constexpr (kFormat == Format::kFp8) {
+      return LoadE4M3(*E4M3Tables::tables[stretch_.scale[four]]);
+    } else {
+      return 0;
+    }
+  }
+
   // w[i] <- step 4 four + i.
-  [[gnu::always_inline]] void Read(int64_t four, __m512i* w) const {
+  [[gnu::always_inline]] void Read(int64_t four, __m512i* w) const { Read(four, Table(four), w); }
+  [[gnu::always_inline]] void Read(int64_t four, [[maybe_unused]] const auto& table,
+                                   __m512i* w) const {
     if constexpr (kFormat == Format::kFp4) {
       DecodeFp4Word(words_.q[four], w);
     } else if constexpr (kFormat == Format::kFp8) {
-      const E4M3Table& table = *E4M3Tables::tables[stretch_.scale[four]];
       DecodeE4M3(_mm512_loadu_si512(stretch_.codes + four * 128), table, &w[0], &w[1]);
       DecodeE4M3(_mm512_loadu_si512(stretch_.codes + four * 128 + 64), table, &w[2], &w[3]);
     } else {
@@ -176,6 +197,10 @@ class RowReader {
 
   const std::byte* codes(int64_t stretch) const {
     return row_.codes + CodeBytes<kFormat>(stretch * kStretch);
+  }
+  // Whether the other row has the scales of this one, which counts for FP8 only.
+  bool SharesScales(const RowReader& other) const {
+    return kFormat != Format::kFp8 || row_.scale == other.row_.scale;
   }
   // One of the first cols / 512.
   [[gnu::always_inline]] StretchView Whole(int64_t stretch) const {
