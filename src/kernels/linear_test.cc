@@ -51,7 +51,7 @@ TEST(Linear, ManyRowsAtOnceAreEachRowAlone) {
          {std::pair<int64_t, int64_t>{36, 1184}, {257, 96}, {1, 128}, {23, 5200}, {1, 65664}}) {
       const testing::Weights w =
           testing::RandomWeights(format, rows, cols, Values::kOrdinary, random);
-      for (const int64_t count : {2, 4, 5, 6, 7, 9, 20, 35}) {
+      for (const int64_t count : {2, 4, 5, 6, 7, 8, 9, 16, 20, 35, 49}) {
         if (rows * cols > 50000 && count > 7) continue;  // the plain twin takes long
         const Input x = RandomInput(count, cols, random);
         for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {

@@ -1,6 +1,7 @@
 // The BF16 product of the AVX-512 path, in the order of linear.h. Few inputs: each row of weights
-// is decoded in registers straight from the checkpoint's bytes. Many inputs: a panel of rows is
-// decoded into the second-level cache once, and tiles of 2 rows by 6 inputs pass over it.
+// is decoded in registers straight from the checkpoint's bytes, once for every 8 inputs. Many
+// inputs: a panel of rows is decoded into the second-level cache once, and tiles of 2 rows by 6
+// inputs pass over it.
 #include "kernels/cpu/avx512.h"
 
 #if defined(__x86_64__)
@@ -13,10 +14,18 @@ namespace fathom::kernels::cpu {
 namespace {
 
 // Up to this many inputs the weights are decoded in registers, above it into a panel: by
-// measurement (bench/products_bench.cc). One decoding serves four of them: one for all eight would
-// be faster, but clang with sanitizers took minutes to compile it.
-constexpr int64_t kDirectInputs = 8;
-constexpr int64_t kInputsPerDecoding = 4;
+// measurement (bench/products_bench.cc), as everything here.
+template <Format kFormat>
+constexpr int64_t kDirectInputs = kFormat == Format::kBF16  ? 48
+                                  : kFormat == Format::kFp8 ? 16
+                                                            : 8;
+// With so many the sums of whole rows stay in registers.
+constexpr int kInputsInRegisters = 4;
+// How many inputs one decoding serves at most, and where there are more than that.
+template <Format kFormat>
+constexpr int kInputsPerDecoding = kFormat == Format::kFp4 ? kInputsInRegisters : 8;
+template <Format kFormat>
+constexpr int kInputsPerDecodingOfMany = kFormat == Format::kFp8 ? 6 : kInputsPerDecoding<kFormat>;
 
 // How far ahead of its use a sequential stream of weights is fetched, by measurement.
 template <Format kFormat>
@@ -75,11 +84,81 @@ template <Format kFormat, int kRows, int kInputs>
   }
 }
 
-// Whether rows are read from one end to the other. Only of BF16 weights, which take the same room
-// as inputs, more than two inputs are read part by part with 16 rows, so that their part (16 KB)
-// stays in the first-level cache.
+// The same for more inputs, whose sums of one half take the registers: those of the rows stay in
+// memory, and loops stay loops.
+template <Format kFormat, int kRows, int kInputs>
+[[gnu::always_inline]] inline void AddInLoops(const StretchView (&stretch)[kRows],
+                                              const std::byte* const (&ahead)[kRows],
+                                              const uint16_t* const* x, int64_t offset,
+                                              float (*sums)[kInputs][16]) {
+  constexpr int64_t kHalfBytes = CodeBytes<kFormat>(2 * kBlock);
+  StretchReader<kFormat> reader[kRows];
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) reader[r].Start(stretch[r]);
+  const uint16_t* input[kInputs];
+#pragma GCC unroll 8
+  for (int i = 0; i < kInputs; ++i) input[i] = x[i] + offset;
+  alignas(64) float first[kRows][kInputs][16];
+  __m512 p[kRows][kInputs];
+#pragma GCC unroll 1
+  for (int64_t half = 0; half < 2; ++half) {
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      Prefetch<2>(ahead[r] + half * kHalfBytes, kHalfBytes);
+#pragma GCC unroll 8
+      for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
+    }
+#pragma GCC unroll 1
+    for (int64_t four = 2 * half; four < 2 * half + 2; ++four) {
+      if (four >= reader[0].fours()) break;
+      __m512i w[kRows][4];
+      const auto table = reader[0].Table(four);
+#pragma GCC unroll 2
+      for (int r = 0; r < kRows; ++r) reader[r].Read(four, table, w[r]);
+#pragma GCC unroll 4
+      for (int s = 0; s < 4; ++s) {
+#pragma GCC unroll 8
+        for (int i = 0; i < kInputs; ++i) {
+          const __m512i v = _mm512_loadu_si512(input[i] + 128 * four + 32 * s);
+#pragma GCC unroll 2
+          for (int r = 0; r < kRows; ++r) p[r][i] = DotPair(p[r][i], w[r][s], v);
+        }
+      }
+    }
+    if (half == 1) break;
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kInputs; ++i) _mm512_store_ps(first[r][i], p[r][i]);
+    }
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+    const __m512 scales = StretchScales<kFormat>(stretch[r]);
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i) {
+      const __m512 acc = _mm512_load_ps(sums[r][i]);
+      const __m512 sum = _mm512_add_ps(_mm512_load_ps(first[r][i]), p[r][i]);
+      _mm512_store_ps(sums[r][i], AddStretch<kFormat>(acc, sum, scales));
+    }
+  }
+}
+
+// AddInLoops in a function of its own, where compilers need fewer registers for what is around it.
+template <Format kFormat, int kRows, int kInputs>
+[[gnu::noinline]] void AddInLoopsApart(const StretchView (&stretch)[kRows],
+                                       const std::byte* const (&ahead)[kRows],
+                                       const uint16_t* const* x, int64_t offset,
+                                       float (*sums)[kInputs][16]) {
+  AddInLoops<kFormat, kRows, kInputs>(stretch, ahead, x, offset, sums);
+}
+
+// Whether rows are read from one end to the other. With more inputs, of BF16 weights with more than
+// two, which take as much room as the weights, they are read part by part with 16 rows, so that the
+// inputs' part (16 KB) stays in the first-level cache.
+constexpr int64_t kRowsPerPart = 16;
 template <Format kFormat, int kInputs>
-constexpr bool kIsStream = kFormat != Format::kBF16 || kInputs <= 2;
+constexpr bool kIsStream = kInputs <= (kFormat == Format::kBF16 ? 2 : kInputsInRegisters);
 
 // What is fetched while stretch b of row o + r of kRows is multiplied. Of rows in a stream it is
 // always the memory after what was fetched before: two streams side by side are slower than one.
@@ -133,21 +212,65 @@ void DotRun(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, i
   }
 }
 
+// The same for more inputs than kInputsInRegisters.
+template <Format kFormat, int kRows, int kInputs>
+void DotRunInLoops(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end,
+                   int64_t distance, const uint16_t* const* x, float (*sums)[kInputs][16]) {
+  const int64_t whole = w.cols / kStretch;
+  for (int64_t b = first; b < end; ++b) {
+    alignas(64) std::byte copy[kRows][CodeBytes<kFormat>(kStretch)];
+    StretchView stretch[kRows];
+    const std::byte* ahead[kRows];
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+      const RowReader<kFormat> row(w, o + r);
+      stretch[r] = b < whole ? row.Whole(b) : row.Last(b, copy[r]);
+      ahead[r] = row.codes(b) + distance;
+    }
+    if constexpr (kFormat == Format::kBF16) {
+      AddInLoopsApart<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, sums);
+    } else {
+      AddInLoops<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, sums);
+    }
+  }
+}
+
+template <Format kFormat, int kRows, int kInputs>
+void AddRows(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, int64_t distance,
+             const uint16_t* const* x, float (*sums)[kInputs][16]) {
+  if constexpr (kInputs <= kInputsInRegisters) {
+    DotRun<kFormat, kRows, kInputs>(w, o, first, end, distance, x, sums);
+  } else {
+    DotRunInLoops<kFormat, kRows, kInputs>(w, o, first, end, distance, x, sums);
+  }
+}
+
 // All rows of the task for kInputs inputs. With several inputs two rows side by side share what
 // they read of the inputs and tables; with few, one stream from memory is faster, though not from a
 // cache.
 template <Format kFormat, int kInputs>
 void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
+  constexpr bool kStream = kIsStream<kFormat, kInputs>;
   constexpr int kPair = kInputs > (kFormat == Format::kFp4 ? 1 : 2) ? 2 : 1;
-  constexpr int64_t kRows = kIsStream<kFormat, kInputs> ? kPair : 16;
+  constexpr int64_t kRows = kStream ? kPair : kRowsPerPart;
   const int64_t stretches = (task.w.cols + kStretch - 1) / kStretch;
-  const int64_t part = kIsStream<kFormat, kInputs> ? stretches : 16 / kInputs;
-  // To the next pairs, as many as it takes, or to the same part of the rows after the next two.
+  const int64_t part = kStream                         ? stretches
+                       : kInputs <= kInputsInRegisters ? kRowsPerPart / kInputs
+                                                       : 2;
   const int64_t pair_bytes = kPair * task.w.row_bytes();
-  const int64_t distance =
-      !kIsStream<kFormat, kInputs> ? 2 * pair_bytes
-      : kPair == 1                 ? kPrefetchBytes<kFormat>
-                   : (kPrefetchBytes<kFormat> + pair_bytes - 1) / pair_bytes * pair_bytes;
+  // From what is multiplied to what is fetched meanwhile, in the part that starts at stretch b.
+  const auto distance = [&](int64_t b) -> int64_t {
+    if constexpr (kStream && kPair == 1) return kPrefetchBytes<kFormat>;
+    // In a stream to the next pairs, as many as it takes.
+    if constexpr (kStream)
+      return (kPrefetchBytes<kFormat> + pair_bytes - 1) / pair_bytes * pair_bytes;
+    // Of long rows to the same part of later ones, of others to their own next part, or the first
+    // one of the row whose turn comes after it.
+    if constexpr (kFormat == Format::kBF16)
+      return (kInputs <= kInputsInRegisters ? 2 : 4) * pair_bytes;
+    return b + part < stretches ? CodeBytes<kFormat>(part * kStretch)
+                                : kRows * task.w.row_bytes() - CodeBytes<kFormat>(b * kStretch);
+  };
   alignas(64) float sums[kRows][kInputs][16];
   for (int64_t o = task.row_begin; o < task.row_end; o += kRows) {
     const int64_t rows = Smaller(kRows, task.row_end - o);
@@ -158,10 +281,10 @@ void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
         const int64_t pair = Smaller(kPair, rows - r);
         const RowReader<kFormat> first_row(task.w, o + r), last_row(task.w, o + r + pair - 1);
         if (pair == kPair && first_row.SharesScales(last_row)) {
-          DotRun<kFormat, kPair, kInputs>(task.w, o + r, b, end, distance, x, sums + r);
+          AddRows<kFormat, kPair, kInputs>(task.w, o + r, b, end, distance(b), x, sums + r);
         } else {
           for (int64_t one = r; one < r + pair; ++one)
-            DotRun<kFormat, 1, kInputs>(task.w, o + one, b, end, distance, x, sums + one);
+            AddRows<kFormat, 1, kInputs>(task.w, o + one, b, end, distance(b), x, sums + one);
         }
       }
     }
@@ -390,12 +513,21 @@ void DotPanels(const DotTask& task, const uint16_t* const* x) {
 template <Format kFormat>
 void Dot(const DotTask& task, const uint16_t* const* x) {
   // Rows too long for a panel, which no known model has, go the way of few inputs.
-  if (task.count > kDirectInputs && task.w.cols <= Panel::kColsMax) {
-    DotPanels<kFormat>(task, x);
-  } else {
-    ForShares<kInputsPerDecoding>(task.count, [&](int64_t first, auto inputs) {
-      DotDirect<kFormat, inputs>(task, x + first, task.y + first * task.y_stride);
-    });
+  if (task.count > kDirectInputs<kFormat> && task.w.cols <= Panel::kColsMax)
+    return DotPanels<kFormat>(task, x);
+  const auto direct = [&](const DotTask& some) {
+    return [&](int64_t first, auto inputs) {
+      DotDirect<kFormat, inputs>(some, x + first, some.y + first * task.y_stride);
+    };
+  };
+  if (task.count <= 8) return ForShares<kInputsPerDecoding<kFormat>>(task.count, direct(task));
+  // Several decodings follow each other while the weights are in a cache.
+  DotTask some = task;
+  for (int64_t o = task.row_begin; o < task.row_end; o += kRowsPerPart) {
+    some.row_begin = o;
+    some.row_end = Smaller(o + kRowsPerPart, task.row_end);
+    some.y = task.y + (o - task.row_begin);
+    ForShares<kInputsPerDecodingOfMany<kFormat>>(task.count, direct(some));
   }
 }
 
