@@ -292,4 +292,12 @@ int64_t CacheBytes() {
 
 #endif
 
+int64_t FirstCacheBytes() {
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+  return std::max<int64_t>(0, sysconf(_SC_LEVEL1_DCACHE_SIZE));
+#else
+  return 0;
+#endif
+}
+
 }  // namespace fathom

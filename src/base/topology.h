@@ -61,5 +61,7 @@ int64_t AvailableMemoryBytes(const std::string& proc = "/proc",
 
 // The last level of cache, all of it together, in bytes; 0 when the machine does not say.
 int64_t CacheBytes();
+// The data cache nearest to a core, of one core, in bytes; 0 when the system does not say.
+int64_t FirstCacheBytes();
 
 }  // namespace fathom

@@ -115,6 +115,13 @@ TEST(Machine, AThreadGoesWhereItIsBound) {
   EXPECT_EQ(ThisThreadCpus(), before);
 }
 
+TEST(Machine, TheFirstCacheIsSmallerThanTheLast) {
+  EXPECT_GE(FirstCacheBytes(), 0);
+  if (CacheBytes() > 0) {
+    EXPECT_LT(FirstCacheBytes(), CacheBytes());
+  }
+}
+
 TEST(Memory, AvailableIsPartOfAll) {
   EXPECT_GT(AvailableMemoryBytes(), 0);
   EXPECT_LE(AvailableMemoryBytes(), MemoryBytes());

@@ -3,7 +3,14 @@
 
 #if defined(__x86_64__)
 
+#include "base/topology.h"
+
 namespace fathom::kernels {
+
+bool cpu::IsFirstCacheSmall() {
+  static const bool is_small = FirstCacheBytes() < 48 << 10;
+  return is_small;
+}
 
 // Four vectors of heads share each row value that is fetched, but two already hide the latencies.
 const PathOps kAvx512Ops = {cpu::DotBF16Avx512,

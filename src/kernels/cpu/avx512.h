@@ -13,4 +13,7 @@ void IndexPackAvx512(const IndexQuery& query, int64_t heads, bool round, float* 
 void IndexScoresAvx512(const IndexTask& task);
 int64_t CollectAboveAvx512(const float* scores, int64_t n, float bound, int32_t* out);
 
+// Whether the first-level data cache has less than 48 KB, or nobody knows.
+bool IsFirstCacheSmall();
+
 }  // namespace fathom::kernels::cpu

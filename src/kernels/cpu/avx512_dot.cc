@@ -1,7 +1,7 @@
 // The BF16 product of the AVX-512 path, in the order of linear.h. Few inputs: each row of weights
 // is decoded in registers straight from the checkpoint's bytes, once for every 8 inputs. Many
-// inputs: a panel of rows is decoded into the second-level cache once, and tiles of 2 rows by 6
-// inputs pass over it.
+// inputs: a panel of rows is decoded into the second-level cache once, and tiles of 2 rows by 6 or
+// 8 inputs pass over it.
 #include "kernels/cpu/avx512.h"
 
 #if defined(__x86_64__)
@@ -294,23 +294,28 @@ void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
   }
 }
 
-// Sizes of the widest tile.
+// Rows of a tile, and inputs of the widest one.
 constexpr int kTileRows = 2;
-constexpr int kTileInputs = 6;
+constexpr int kTileInputs = 8;
+constexpr int kTileInputsInSmallCache = 6;
 
-// Some rows of the weights, decoded, in parts of two stretches: the inputs' values of a part (12
-// KB) and the sums stay in the first-level cache while the tiles of all rows pass over them. Lives
-// on the stack, half of a second-level cache.
+// Some rows of the weights, decoded, in parts of two stretches: the inputs' values of a part (12 or
+// 16 KB) and the sums stay in the first-level cache while the tiles of all rows pass over them.
+// Lives on the stack, a quarter or half of a second-level cache.
 struct Panel {
-  static constexpr int64_t kValues = int64_t{1} << 17;
-  static constexpr int64_t kRows = 32;
+  static constexpr int64_t kValues = int64_t{1} << 18;
+  static constexpr int64_t kRows = 64;
   static constexpr int64_t kStretches = 2;  // of a part
   static constexpr int64_t kWidth = kStretches * kStretch;
   // The longest rows of which a tile fits.
-  static constexpr int64_t kColsMax = kValues / kTileRows;
+  static constexpr int64_t kColsMax = kValues / 2 / kTileRows;
 
-  // Rows of `parts` parts that are decoded together.
-  static int64_t RowsOf(int64_t parts) { return Smaller(kValues / (parts * kWidth), kRows); }
+  // Rows of `parts` parts that are decoded together. More would be reused by more inputs, but with
+  // 32 KB of first-level cache that was no faster.
+  static int64_t RowsOf(int64_t parts, bool small_cache) {
+    const int64_t less = small_cache ? 2 : 1;
+    return Smaller(kValues / less / (parts * kWidth), kRows / less);
+  }
 
   alignas(64) uint16_t codes[kValues];               // [part, row, kWidth]
   alignas(64) float scales[kValues / kStretch][16];  // FP4: [part, row, stretch]
@@ -374,7 +379,7 @@ template <Format kFormat, int kRows, int kInputs, bool kIsWhole>
                                float (*sums)[kTileRows][16]) {
   constexpr int64_t kHalf = kStretch / 2;
   const uint16_t* input[kInputs];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
   for (int m = 0; m < kInputs; ++m) input[m] = x[m] + part.offset;
   const int64_t stretches = kIsWhole ? Panel::kStretches : part.stretches;
 #pragma GCC unroll 1
@@ -383,7 +388,7 @@ template <Format kFormat, int kRows, int kInputs, bool kIsWhole>
     __m512 p[kInputs][kRows];
 #pragma GCC unroll 1
     for (int64_t half = 0; half < 2; ++half) {
-#pragma GCC unroll 6
+#pragma GCC unroll 8
       for (int m = 0; m < kInputs; ++m) {
 #pragma GCC unroll 2
         for (int n = 0; n < kRows; ++n) p[m][n] = _mm512_setzero_ps();
@@ -395,7 +400,7 @@ template <Format kFormat, int kRows, int kInputs, bool kIsWhole>
         __m512i w[kRows];
 #pragma GCC unroll 2
         for (int n = 0; n < kRows; ++n) w[n] = _mm512_load_si512(codes + n * Panel::kWidth + at);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int m = 0; m < kInputs; ++m) {
           const __m512i value = _mm512_loadu_si512(input[m] + at);
 #pragma GCC unroll 2
@@ -403,7 +408,7 @@ template <Format kFormat, int kRows, int kInputs, bool kIsWhole>
         }
       }
       if (half == 1) break;
-#pragma GCC unroll 6
+#pragma GCC unroll 8
       for (int m = 0; m < kInputs; ++m) {
 #pragma GCC unroll 2
         for (int n = 0; n < kRows; ++n) _mm512_store_ps(first[m][n], p[m][n]);
@@ -415,7 +420,7 @@ template <Format kFormat, int kRows, int kInputs, bool kIsWhole>
       const __m512 scale = kFormat == Format::kFp4
                                ? _mm512_load_ps(scales[n * Panel::kStretches + stretch])
                                : _mm512_setzero_ps();
-#pragma GCC unroll 6
+#pragma GCC unroll 8
       for (int m = 0; m < kInputs; ++m) {
         const __m512 acc = from_zero ? _mm512_setzero_ps() : _mm512_load_ps(sums[m][n]);
         const __m512 sum = _mm512_add_ps(_mm512_load_ps(first[m][n]), p[m][n]);
@@ -449,20 +454,20 @@ __m512 Fold16(const __m512* v) {
 }
 
 // y [kInputs, rows] <- all rows of a panel times kInputs inputs.
-template <Format kFormat, int kInputs>
+template <Format kFormat, int kInputs, int64_t kPanelRows>
 void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, int64_t y_stride,
              Ahead ahead, Panel& panel) {
   // Stores wait for their lines in order, those of the sums behind those of y.
   for (int m = 0; m < kInputs; ++m)
     Prefetch<2>(reinterpret_cast<const std::byte*>(y + m * y_stride), rows * 4);
   const int64_t parts = (width + Panel::kWidth - 1) / Panel::kWidth;
+  constexpr int64_t share = Panel::kWidth / kPanelRows;  // of a part of the next inputs, a row
   for (int64_t b = 0; b < parts; ++b) {
     const PartPlace part(b, width);
     for (int64_t row = 0; row < rows; row += kTileRows) {
       for (int64_t m = 0; m < ahead.inputs; ++m)
-        Prefetch<2>(reinterpret_cast<const std::byte*>(ahead.x[m] + part.offset +
-                                                       row * Panel::kWidth / Panel::kRows),
-                    kTileRows * Panel::kWidth / Panel::kRows * 2);
+        Prefetch<2>(reinterpret_cast<const std::byte*>(ahead.x[m] + part.offset + row * share),
+                    kTileRows * share * 2);
       Prefetch<2>(ahead.codes, ahead.lines * 64);
       ahead.codes += ahead.lines * 64;
       const int64_t place = b * rows + row;
@@ -491,22 +496,33 @@ void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, in
 
 template <Format kFormat>
 void DotPanels(const DotTask& task, const uint16_t* const* x) {
+  const bool small_cache = IsFirstCacheSmall();
   Panel panel;
   const int64_t width = PackedWidth(kFormat, task.w.cols);
   const int64_t parts = (width + Panel::kWidth - 1) / Panel::kWidth;
-  const int64_t panel_rows = Panel::RowsOf(parts);
+  const int64_t panel_rows = Panel::RowsOf(parts, small_cache);
   for (int64_t o = task.row_begin; o < task.row_end; o += panel_rows) {
     const int64_t rows = Smaller(panel_rows, task.row_end - o);
     for (int64_t r = 0; r < rows; ++r) DecodeToPanel<kFormat>(task.w, o + r, r, rows, panel);
     const RowReader<kFormat> next_row(task.w, Smaller(o + rows, task.w.rows - 1));
+    const int64_t bytes = rows * CodeBytes<kFormat>(task.w.cols);
+    const int64_t tiles = parts * ((rows + kTileRows - 1) / kTileRows);
     float* y = task.y + (o - task.row_begin);
-    PassOverPanel<kTileInputs>(task, x, next_row.codes(0), rows * CodeBytes<kFormat>(task.w.cols),
-                               parts * ((rows + kTileRows - 1) / kTileRows),
-                               [&](int64_t first, auto inputs, const Ahead& ahead) {
-                                 DotRows<kFormat, inputs>(width, rows, x + first,
-                                                          y + first * task.y_stride, task.y_stride,
-                                                          ahead, panel);
-                               });
+    if (small_cache) {
+      PassOverPanel<kTileInputsInSmallCache>(
+          task, x, next_row.codes(0), bytes, tiles,
+          [&](int64_t first, auto inputs, const Ahead& ahead) {
+            DotRows<kFormat, inputs, Panel::kRows / 2>(
+                width, rows, x + first, y + first * task.y_stride, task.y_stride, ahead, panel);
+          });
+    } else {
+      PassOverPanel<kTileInputs>(task, x, next_row.codes(0), bytes, tiles,
+                                 [&](int64_t first, auto inputs, const Ahead& ahead) {
+                                   DotRows<kFormat, inputs, Panel::kRows>(
+                                       width, rows, x + first, y + first * task.y_stride,
+                                       task.y_stride, ahead, panel);
+                                 });
+    }
   }
 }
 
