@@ -1,6 +1,6 @@
 // A fixed set of threads that share loops. Work is handed out in ranges from one atomic counter, so
 // a preempted thread delays its current range and nothing else. Results must not depend on who ran
-// a chunk: a kernel computes each output element whole, in one chunk.
+// a range: a kernel computes each output element whole, in one range.
 //
 // Threads may be pinned to cores (base/topology.h says to which). The calling thread is one of them
 // from its first loop on; it gets its old affinity back when it destroys the pool. Threads that it

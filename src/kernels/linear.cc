@@ -57,8 +57,8 @@ Operation ProductOf(Format format) {
 // Ref: kernels.md rule 1.
 constexpr int64_t kChunkBytes = 64 << 10;
 constexpr int64_t kChunkBytesMost = 1 << 20;
-// Rows that the widest path decodes together, and how many of those a chunk has at most: a longer
-// chunk waits less often for its first weights.
+// Rows that the widest path decodes together, or half of those, and how many times as many a chunk
+// has at most: a longer chunk waits less often for its first weights.
 constexpr int64_t kPanelRows = 32;
 constexpr int64_t kPanelsPerChunk = 8;
 // The same for tiles, of which two are multiplied side by side.

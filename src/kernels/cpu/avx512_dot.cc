@@ -19,6 +19,8 @@ template <Format kFormat>
 constexpr int64_t kDirectInputs = kFormat == Format::kBF16  ? 48
                                   : kFormat == Format::kFp8 ? 16
                                                             : 8;
+// With so many all rows are passed over at once, with more 16 at a time.
+constexpr int64_t kFewInputs = 8;
 // With so many the sums of whole rows stay in registers.
 constexpr int kInputsInRegisters = 4;
 // How many inputs one decoding serves at most, and where there are more than that.
@@ -85,7 +87,8 @@ template <Format kFormat, int kRows, int kInputs>
 }
 
 // The same for more inputs, whose sums of one half take the registers: those of the rows stay in
-// memory, and loops stay loops.
+// memory, and loops stay loops. The body of the loops stands twice: with one function for it g++
+// makes FP4 with 4 inputs a quarter slower.
 template <Format kFormat, int kRows, int kInputs>
 [[gnu::always_inline]] inline void AddInLoops(const StretchView (&stretch)[kRows],
                                               const std::byte* const (&ahead)[kRows],
@@ -310,8 +313,8 @@ struct Panel {
   // The longest rows of which a tile fits.
   static constexpr int64_t kColsMax = kValues / 2 / kTileRows;
 
-  // Rows of `parts` parts that are decoded together. 64 instead of 32 are measured (and faster) with
-  // 48 KB of first-level cache only.
+  // Rows of `parts` parts that are decoded together. 64 instead of 32 are measured (and faster)
+  // with 48 KB of first-level cache only.
   static int64_t RowsOf(int64_t parts, bool small_cache) {
     const int64_t less = small_cache ? 2 : 1;
     return Smaller(kValues / less / (parts * kWidth), kRows / less);
@@ -536,7 +539,8 @@ void Dot(const DotTask& task, const uint16_t* const* x) {
       DotDirect<kFormat, inputs>(some, x + first, some.y + first * task.y_stride);
     };
   };
-  if (task.count <= 8) return ForShares<kInputsPerDecoding<kFormat>>(task.count, direct(task));
+  if (task.count <= kFewInputs)
+    return ForShares<kInputsPerDecoding<kFormat>>(task.count, direct(task));
   // Several decodings follow each other while the weights are in a cache.
   DotTask some = task;
   for (int64_t o = task.row_begin; o < task.row_end; o += kRowsPerPart) {
