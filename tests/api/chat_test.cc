@@ -145,8 +145,8 @@ TEST(Chat, LogprobsOfTheDistributionSampledFrom) {
   }
 }
 
-// Half the temperature doubles the distances between the values. With a seed, because the first draw may be the
-// end of the answer, which has no entry.
+// Half the temperature doubles the distances between the values. With a seed, because the first
+// draw may be the end of the answer, which has no entry.
 TEST(Chat, LogprobsAreTakenAfterTemperature) {
   TestServer server;
   const auto distance = [&](double temperature) {
@@ -176,7 +176,8 @@ TEST(Chat, LogprobsAtTemperatureZero) {
     EXPECT_EQ(WriteJson(At(entry, "top_logprobs.1.logprob")), "-9999.0");
     EXPECT_EQ(WriteJson(At(entry, "top_logprobs.2.logprob")), "-9999.0");
   }
-  const std::vector<Answer> none = ReadChat(server.Post(kPath, Chat(R"({"logprobs":true,"seed":7})")));
+  const std::vector<Answer> none =
+      ReadChat(server.Post(kPath, Chat(R"({"logprobs":true,"seed":7})")));
   ASSERT_FALSE(none[0].logprobs.empty());
   for (const Json& entry : none[0].logprobs) {
     EXPECT_EQ(WriteJson(At(entry, "top_logprobs")), "[]");
