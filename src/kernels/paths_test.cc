@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/cpu/avx512.h"
 #include "kernels/kernel_testing.h"
 #include "kernels/pack.h"
 #include "kernels/reference/dot.h"
@@ -62,11 +63,13 @@ void CheckDot(const Shape& shape, bool as_f32, Values values, Random& random) {
   for (const auto& x : x_f32) f32_rows.push_back(x.data());
   for (const auto& x : x_bf16) bf16_rows.push_back(x.data());
   const int64_t begin = shape.rows > 1 ? 1 : 0, stride = shape.rows - begin + 3;
-  const auto run = [&](Path path) {
+  const auto run = [&](Path path, decltype(PathOps::dot_bf16) dot = nullptr) {
     std::vector<float> y(static_cast<size_t>(shape.count * stride), -7.0f);
     const DotTask task{w.view, begin, shape.rows, shape.count, y.data(), stride};
     const numerics::FlushSubnormals flush;
-    if (as_f32) {
+    if (dot != nullptr) {
+      dot(task, bf16_rows.data());
+    } else if (as_f32) {
       OpsOf(path).dot_f32(task, f32_rows.data());
     } else if (OpsOf(path).to_tiles != nullptr && shape.count > 1) {
       ThreadPool pool(1);
@@ -82,6 +85,18 @@ void CheckDot(const Shape& shape, bool as_f32, Values values, Random& random) {
   const std::vector<float> expected = run(Path::kReference), tiled = run(Path::kTileReference);
   for (const Path path : VectorPaths())
     EXPECT_TRUE(SameBits(run(path), IsTiled(path) ? tiled : expected)) << Name(path);
+#if defined(__x86_64__)
+  if (as_f32 || !IsAvailable(Path::kAvx512)) return;
+  // Which size of panels the path takes is the machine's choice.
+  const auto small = [](const DotTask& some, const uint16_t* const* x) {
+    cpu::DotBF16Avx512With(some, x, true);
+  };
+  const auto large = [](const DotTask& some, const uint16_t* const* x) {
+    cpu::DotBF16Avx512With(some, x, false);
+  };
+  EXPECT_TRUE(SameBits(run(Path::kAvx512, small), expected)) << "small panels";
+  EXPECT_TRUE(SameBits(run(Path::kAvx512, large), expected)) << "large panels";
+#endif
 }
 
 void CheckDots(bool as_f32, std::initializer_list<Format> formats, Values values) {
@@ -130,7 +145,18 @@ TEST(Paths, ProductsAtTheWidthsOfTheModels) {
     for (const int64_t cols : {4096, 7168})
       CheckDot({Format::kBF16, 5, cols, count}, false, Values::kOrdinary, random);
     for (const int64_t cols : {16384, 28672})
-      CheckDot({Format::kF32, 4, cols, count}, true, Values::kOrdinary, random);
+      CheckDot({Format::kF32, 28, cols, count}, true, Values::kOrdinary, random);
+  }
+}
+
+// Rows around the panels of either size, and inputs around their tiles.
+TEST(Paths, ProductsAroundPanels) {
+  Random random(3);
+  for (const Format format : {Format::kBF16, Format::kFp8, Format::kFp4}) {
+    for (const int64_t count : {17, 54, 65})
+      for (const int64_t rows : {33, 65, 130})
+        CheckDot({format, rows, 1184, count}, false, Values::kOrdinary, random);
+    CheckDot({format, 66, 4224, 55}, false, Values::kOrdinary, random);
   }
 }
 

@@ -498,8 +498,7 @@ void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, in
 }
 
 template <Format kFormat>
-void DotPanels(const DotTask& task, const uint16_t* const* x) {
-  const bool small_cache = IsFirstCacheSmall();
+void DotPanels(const DotTask& task, const uint16_t* const* x, bool small_cache) {
   Panel panel;
   const int64_t width = PackedWidth(kFormat, task.w.cols);
   const int64_t parts = (width + Panel::kWidth - 1) / Panel::kWidth;
@@ -530,10 +529,10 @@ void DotPanels(const DotTask& task, const uint16_t* const* x) {
 }
 
 template <Format kFormat>
-void Dot(const DotTask& task, const uint16_t* const* x) {
+void Dot(const DotTask& task, const uint16_t* const* x, bool small_cache) {
   // Rows too long for a panel, which no known model has, go the way of few inputs.
   if (task.count > kDirectInputs<kFormat> && task.w.cols <= Panel::kColsMax)
-    return DotPanels<kFormat>(task, x);
+    return DotPanels<kFormat>(task, x, small_cache);
   const auto direct = [&](const DotTask& some) {
     return [&](int64_t first, auto inputs) {
       DotDirect<kFormat, inputs>(some, x + first, some.y + first * task.y_stride);
@@ -554,13 +553,17 @@ void Dot(const DotTask& task, const uint16_t* const* x) {
 }  // namespace
 
 void DotBF16Avx512(const DotTask& task, const uint16_t* const* x) {
+  DotBF16Avx512With(task, x, IsFirstCacheSmall());
+}
+
+void DotBF16Avx512With(const DotTask& task, const uint16_t* const* x, bool small_cache) {
   switch (task.w.format) {
     case Format::kBF16:
-      return Dot<Format::kBF16>(task, x);
+      return Dot<Format::kBF16>(task, x, small_cache);
     case Format::kFp8:
-      return Dot<Format::kFp8>(task, x);
+      return Dot<Format::kFp8>(task, x, small_cache);
     case Format::kFp4:
-      return Dot<Format::kFp4>(task, x);
+      return Dot<Format::kFp4>(task, x, small_cache);
     case Format::kF32:
       return;  // F32 weights have the float32 product only.
   }
