@@ -150,6 +150,13 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
   const GatheredRows gathered(x, PackedWidth(shape.format, shape.cols), group_max, ctx);
   const bool round = ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
+  const int64_t items = plan.active * groups * chunks;
+  // What is read first for an item, of which a thread can only guess that it will be its next.
+  const auto first_rows = [&](int64_t item) -> const std::byte* {
+    if (item >= items) return nullptr;
+    const int32_t expert = plan.expert[item / (groups * chunks)];
+    return experts[static_cast<size_t>(expert)].w1.data + item % chunks * rows * shape.row_bytes();
+  };
   // Chunks [item, item + n) of one expert and group.
   const auto run = [&](int64_t item, int64_t n, int thread) {
     const int64_t i = item / (groups * chunks), first = item % chunks * rows;
@@ -164,20 +171,21 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
       const int64_t end = std::min(begin + width_max, last), width = end - begin;
       float* up = gate + count * width;
       const std::byte* next = expert.w3.data + begin * shape.row_bytes();
+      const std::byte* after = end < last ? expert.w1.data + end * shape.row_bytes()
+                                          : first_rows(item + n - 1 + ctx.pool.threads());
       mine.Dot({expert.w1, begin, end, count, gate, width, next}, ctx);
-      mine.Dot({expert.w3, begin, end, count, up, width}, ctx);
+      mine.Dot({expert.w3, begin, end, count, up, width, after}, ctx);
       for (int64_t s = 0; s < count; ++s)
         ops.swiglu({gate + s * width, up + s * width, width, limit, plan.weight[slot + s], round,
                     hidden.row(slot + s) + begin});
     }
   };
-  ParallelFor(ctx, plan.active * groups * chunks, grain,
-              [&](int64_t item, int64_t end, int thread) {
-                for (int64_t n; item < end; item += n) {
-                  n = std::min(end - item, chunks - item % chunks);
-                  run(item, n, thread);
-                }
-              });
+  ParallelFor(ctx, items, grain, [&](int64_t item, int64_t end, int thread) {
+    for (int64_t n; item < end; item += n) {
+      n = std::min(end - item, chunks - item % chunks);
+      run(item, n, thread);
+    }
+  });
 }
 
 // The packed rows of all slots; of experts with several, their tiles as well, where the path wants
@@ -228,7 +236,7 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
     // On tiles each expert's rows are long enough to be fetched ahead.
     const int64_t least =
         ctx.path == Path::kAmx
-            ? std::clamp<int64_t>(shape.rows / (4 * ctx.pool.threads()) / 16 * 16, 16, 64)
+            ? std::clamp<int64_t>(shape.rows / (4 * ctx.pool.threads()) / 16 * 16, 16, 256)
             : 16;
     rows = std::max<int64_t>(rows / plan.active / 16 * 16, least);
   }
@@ -247,9 +255,13 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
     for (int64_t i = 0; i < plan.active; ++i) {
       const int64_t slot = plan.begin[i], count = plan.begin[i + 1] - slot;
       const ExpertView& expert = experts[static_cast<size_t>(plan.expert[i])];
+      // After the last expert, likely the first one's rows of the chunk after the other threads'.
+      const bool is_last = i + 1 == plan.active;
+      const int64_t next_row = is_last ? begin + ctx.pool.threads() * width : begin;
+      const int32_t next_expert = plan.expert[is_last ? 0 : i + 1];
       const std::byte* next =
-          i + 1 < plan.active
-              ? experts[static_cast<size_t>(plan.expert[i + 1])].w2.data + begin * shape.row_bytes()
+          next_row < shape.rows
+              ? experts[static_cast<size_t>(next_expert)].w2.data + next_row * shape.row_bytes()
               : nullptr;
       x.Of(plan, i).Dot({expert.w2, begin, end, count, partial, width, next}, ctx);
       for (int64_t s = 0; s < count; ++s) {

@@ -219,9 +219,9 @@ class Pass {
   int64_t panels_;  // of two tiles of rows
 };
 
-// A stretch of 16 rows that waits to be multiplied while the next one is decoded.
+// A part of 16 rows that waits to be multiplied while the next one is decoded.
 struct Waiting {
-  const Tile* tile = nullptr;  // none yet
+  const PartTile* tile = nullptr;  // none yet
   const uint32_t* x = nullptr;
   int64_t steps = 0;
   bool is_first = false;  // of its rows
@@ -238,38 +238,52 @@ class FewInputs {
 
   void Run() {
     const int64_t width = PackedWidth(kFormat, task_.w.cols);
-    const int64_t stretches = (width + kStretch - 1) / kStretch;
+    const int64_t parts = (width + kPart - 1) / kPart;
     int64_t turn = 0;
-    for (int64_t o = task_.row_begin; o < task_.row_end; o += kSide) {
-      const int64_t rows = Smaller(kSide, task_.row_end - o);
-      for (int64_t b = 0; b < stretches; ++b, ++turn) {
-        Tile& tile = tiles_[turn % 2];
+    Here here{task_, (width + kStretch - 1) / kStretch};
+    for (here.o = task_.row_begin; here.o < task_.row_end; here.o += kSide) {
+      here.rows = Smaller(kSide, task_.row_end - here.o);
+      for (int64_t part = 0; part < parts; ++part, ++turn) {
+        PartTile& tile = tiles_[turn % 2];
+        here.b = part / kParts;
         Begin();
-        for (int64_t r = 0; r < kSide; ++r) {
-          if (r < rows) {
-            Prefetch<2>(RowReader<kFormat>(task_.w, o + r).codes(b + kAhead<kFormat>),
-                        CodeBytes<kFormat>(kStretch));
-            DecodeRow<kFormat>(task_.w, o + r, b, tile[0] + r * kStep);
-          }
-          Multiply(r);
+        if (part % kParts == 0) {
+          DecodePart<0>(here, tile);
+        } else {
+          DecodePart<1>(here, tile);
         }
         Finish();
         Barrier();
+        const int64_t step = part % kParts * kPartSteps;
         before_ = {&tile,
-                   x_.data + b * x_.stride * InputTiles::kWords,
-                   StepsOf(width, b),
-                   b == 0,
-                   b == stretches - 1,
-                   task_.y + (o - task_.row_begin),
-                   rows};
+                   x_.data + here.b * x_.stride * InputTiles::kWords + step * kTileWords,
+                   Smaller(StepsOf(width, here.b) - step, kPartSteps),
+                   part == 0,
+                   part == parts - 1,
+                   task_.y + (here.o - task_.row_begin),
+                   here.rows};
       }
     }
     Begin();
-    for (int64_t step = 0; step < kSteps; ++step) Multiply(step);
+    for (int64_t step = 0; step < kPartSteps; ++step) Multiply(step);
     Finish();
   }
 
  private:
+  // The part before it is multiplied meanwhile.
+  template <int64_t kIndex>
+  [[gnu::always_inline]] void DecodePart(const Here& here, PartTile& tile) {
+    constexpr int64_t kBytes = CodeBytes<kFormat>(kPart), kFours = 4 / kParts;
+    for (int64_t r = 0; r < kSide; ++r) {
+      Prefetch<2>(here.Ahead<kFormat>(r, kAhead<kFormat>) + kIndex * kBytes, kBytes);
+      if constexpr (kIndex == 0) here.FetchScales<kFormat>(r);
+      if (r < here.rows)
+        DecodeRow<kFormat, kIndex * kFours, kFours>(task_.w, here.o + r, here.b,
+                                                    tile[0] + r * kStep);
+      if (r % kParts == kParts - 1) Multiply(r / kParts);
+    }
+  }
+
   void Begin() {
     if (!before_.is_first) return;
     _tile_zero(0);
@@ -302,7 +316,7 @@ class FewInputs {
   const DotTask& task_;
   const InputTiles& x_;
   Waiting before_;
-  alignas(64) Tile tiles_[2];
+  alignas(64) PartTile tiles_[2];
 };
 
 template <Format kFormat>

@@ -9,13 +9,6 @@
 namespace fathom::kernels::cpu {
 namespace {
 
-// A part of a stretch of 16 rows is decoded at a time. With the part before it, which is multiplied
-// meanwhile, it takes 16 KB of the first-level cache and leaves room for what passes through.
-constexpr int64_t kParts = 2;
-constexpr int64_t kPart = kStretch / kParts;
-constexpr int64_t kPartSteps = kPart / kStep;
-using PartTile = uint16_t[kPartSteps][kTileValues];
-
 // Sums of 16 rows that wait for their last part to be multiplied.
 struct OneRowTask {
   const PartTile* tile = nullptr;  // none yet
@@ -44,30 +37,6 @@ void FinishPart(const OneRowTask& task) {
   if (task.y != nullptr) StoreSums(task.y, task.rows);
 }
 
-// The rows of a task that are decoded, 16 from row o on, and which of their stretches.
-struct Here {
-  const DotTask& task;
-  int64_t stretches;
-  int64_t o = 0;
-  int64_t rows = 0;
-  int64_t b = 0;
-
-  // Where row r of the stretch that follows `ahead` stretches later begins: beyond the row's end
-  // the next 16 rows follow, beyond the task what is likely to be read then. The last row stands
-  // for those that there are not.
-  template <Format kFormat>
-  [[gnu::always_inline]] const std::byte* Ahead(int64_t r, int64_t ahead) const {
-    const tensor::QuantView& w = task.w;
-    const auto place = [&](int64_t row, int64_t stretch) {
-      return CodeBytes<kFormat>(row * w.cols + stretch * kStretch);
-    };
-    if (b + ahead < stretches) return w.data + place(Smaller(o + r, task.row_end - 1), b + ahead);
-    const int64_t stretch = b + ahead - stretches;
-    if (o + kSide >= task.row_end && task.next != nullptr) return task.next + place(r, stretch);
-    return w.data + place(Smaller(o + kSide + r, task.row_end - 1), stretch);
-  }
-};
-
 // A part of all rows; the part before it is multiplied meanwhile, because a step waits for the one
 // before it and for the stores that it reads.
 template <Format kFormat, int64_t kIndex>
@@ -77,6 +46,7 @@ void DecodePart(const Here& here, const OneRowTask& before, PartTile& tile) {
   if (before.is_first) _tile_zero(0);
   for (int64_t r = 0; r < kSide; ++r) {
     Prefetch<2>(here.Ahead<kFormat>(r, kAhead<kFormat>) + kIndex * kBytes, kBytes);
+    if constexpr (kIndex == 0) here.FetchScales<kFormat>(r);
     if (r < here.rows)
       DecodeRow<kFormat, kIndex * kFours, kFours>(here.task.w, here.o + r, here.b,
                                                   tile[0] + r * kStep);

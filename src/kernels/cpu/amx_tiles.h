@@ -24,6 +24,14 @@ constexpr int64_t kAhead = kFormat == Format::kFp4 ? 2 : 1;
 // A stretch of 16 rows of weights.
 using Tile = uint16_t[kSteps][kTileValues];
 
+// For few inputs a part of a stretch of 16 rows is decoded at a time. With the part before it,
+// which is multiplied meanwhile, it takes 16 KB of the first-level cache and leaves room for what
+// passes through.
+constexpr int64_t kParts = 2;
+constexpr int64_t kPart = kStretch / kParts;
+constexpr int64_t kPartSteps = kPart / kStep;
+using PartTile = uint16_t[kPartSteps][kTileValues];
+
 // What LDTILECFG reads.
 struct TileShapes {
   uint8_t palette = 1;
@@ -191,6 +199,39 @@ template <Format kFormat, int64_t kFirst = 0, int64_t kCount = 4>
     DecodeFours<kFormat, kFirst, kCount>(row.Last(b, copy), out);
   }
 }
+
+// The rows of a task that are decoded, 16 from row o on, and which of their stretches.
+struct Here {
+  const DotTask& task;
+  int64_t stretches;
+  int64_t o = 0;
+  int64_t rows = 0;
+  int64_t b = 0;
+
+  // Where row r of the stretch that follows `ahead` stretches later begins: beyond the row's end
+  // the next 16 rows follow, beyond the task what is likely to be read then. The last row stands
+  // for those that there are not.
+  template <Format kFormat>
+  [[gnu::always_inline]] const std::byte* Ahead(int64_t r, int64_t ahead) const {
+    const tensor::QuantView& w = task.w;
+    const auto place = [&](int64_t row, int64_t stretch) {
+      return CodeBytes<kFormat>(row * w.cols + stretch * kStretch);
+    };
+    if (b + ahead < stretches) return w.data + place(Smaller(o + r, task.row_end - 1), b + ahead);
+    const int64_t stretch = b + ahead - stretches;
+    if (o + kSide >= task.row_end && task.next != nullptr) return task.next + place(r, stretch);
+    return w.data + place(Smaller(o + kSide + r, task.row_end - 1), stretch);
+  }
+
+  // Asks for the scales of the 16 rows after these, of FP4 a line for each row and four stretches.
+  template <Format kFormat>
+  [[gnu::always_inline]] void FetchScales(int64_t r) const {
+    if (kFormat != Format::kFp4 || b % 4 != 0) return;
+    const tensor::QuantView& w = task.w;
+    const int64_t row = Smaller(o + kSide + r, task.row_end - 1);
+    Prefetch<2>(reinterpret_cast<const std::byte*>(w.scale) + row * w.scale_cols() + b * 16, 64);
+  }
+};
 
 }  // namespace
 }  // namespace fathom::kernels::cpu
