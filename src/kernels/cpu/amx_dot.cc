@@ -247,10 +247,11 @@ class FewInputs {
         PartTile& tile = tiles_[turn % 2];
         here.b = part / kParts;
         Begin();
+        const auto multiply = [&](int64_t step) { Multiply(step); };
         if (part % kParts == 0) {
-          DecodePart<0>(here, tile);
+          here.DecodePart<kFormat, 0>(tile, multiply);
         } else {
-          DecodePart<1>(here, tile);
+          here.DecodePart<kFormat, 1>(tile, multiply);
         }
         Finish();
         Barrier();
@@ -270,20 +271,6 @@ class FewInputs {
   }
 
  private:
-  // The part before it is multiplied meanwhile.
-  template <int64_t kIndex>
-  [[gnu::always_inline]] void DecodePart(const Here& here, PartTile& tile) {
-    constexpr int64_t kBytes = CodeBytes<kFormat>(kPart), kFours = 4 / kParts;
-    for (int64_t r = 0; r < kSide; ++r) {
-      Prefetch<2>(here.Ahead<kFormat>(r, kAhead<kFormat>) + kIndex * kBytes, kBytes);
-      if constexpr (kIndex == 0) here.FetchScales<kFormat>(r);
-      if (r < here.rows)
-        DecodeRow<kFormat, kIndex * kFours, kFours>(task_.w, here.o + r, here.b,
-                                                    tile[0] + r * kStep);
-      if (r % kParts == kParts - 1) Multiply(r / kParts);
-    }
-  }
-
   void Begin() {
     if (!before_.is_first) return;
     _tile_zero(0);

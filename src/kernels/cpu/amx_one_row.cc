@@ -37,25 +37,6 @@ void FinishPart(const OneRowTask& task) {
   if (task.y != nullptr) StoreSums(task.y, task.rows);
 }
 
-// A part of all rows; the part before it is multiplied meanwhile, because a step waits for the one
-// before it and for the stores that it reads.
-template <Format kFormat, int64_t kIndex>
-void DecodePart(const Here& here, const OneRowTask& before, PartTile& tile) {
-  constexpr int64_t kBytes = CodeBytes<kFormat>(kPart);
-  constexpr int64_t kFours = 4 / kParts;
-  if (before.is_first) _tile_zero(0);
-  for (int64_t r = 0; r < kSide; ++r) {
-    Prefetch<2>(here.Ahead<kFormat>(r, kAhead<kFormat>) + kIndex * kBytes, kBytes);
-    if constexpr (kIndex == 0) here.FetchScales<kFormat>(r);
-    if (r < here.rows)
-      DecodeRow<kFormat, kIndex * kFours, kFours>(here.task.w, here.o + r, here.b,
-                                                  tile[0] + r * kStep);
-    if (r % kParts == kParts - 1) MultiplyStep(before, r / kParts);
-  }
-  FinishPart(before);
-  Barrier();
-}
-
 // The packed form of one input row is already that of tiles one pair wide.
 template <Format kFormat>
 void DotOne(const DotTask& task, const uint16_t* x) {
@@ -70,11 +51,15 @@ void DotOne(const DotTask& task, const uint16_t* x) {
     for (int64_t part = 0; part < parts; ++part, ++turn) {
       PartTile& tile = tiles[turn % 2];
       here.b = part / kParts;
+      if (before.is_first) _tile_zero(0);
+      const auto multiply = [&](int64_t step) { MultiplyStep(before, step); };
       if (part % kParts == 0) {
-        DecodePart<kFormat, 0>(here, before, tile);
+        here.DecodePart<kFormat, 0>(tile, multiply);
       } else {
-        DecodePart<kFormat, 1>(here, before, tile);
+        here.DecodePart<kFormat, 1>(tile, multiply);
       }
+      FinishPart(before);
+      Barrier();
       const int64_t steps =
           Smaller(StepsOf(width, here.b) - part % kParts * kPartSteps, kPartSteps);
       before = {&tile, x + part * kPart, steps, part == 0, nullptr, here.rows};

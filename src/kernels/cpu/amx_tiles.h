@@ -231,6 +231,21 @@ struct Here {
     const int64_t row = Smaller(o + kSide + r, task.row_end - 1);
     Prefetch<2>(reinterpret_cast<const std::byte*>(w.scale) + row * w.scale_cols() + b * 16, 64);
   }
+
+  // Part kIndex of the stretch of all rows. The part before it is multiplied meanwhile, a step at a
+  // time by multiply(step), because a step waits for the one before it and for the stores that it
+  // reads.
+  template <Format kFormat, int64_t kIndex, typename Multiply>
+  [[gnu::always_inline]] void DecodePart(PartTile& tile, const Multiply& multiply) const {
+    constexpr int64_t kBytes = CodeBytes<kFormat>(kPart), kFours = 4 / kParts;
+    for (int64_t r = 0; r < kSide; ++r) {
+      Prefetch<2>(Ahead<kFormat>(r, kAhead<kFormat>) + kIndex * kBytes, kBytes);
+      if constexpr (kIndex == 0) FetchScales<kFormat>(r);
+      if (r < rows)
+        DecodeRow<kFormat, kIndex * kFours, kFours>(task.w, o + r, b, tile[0] + r * kStep);
+      if (r % kParts == kParts - 1) multiply(r / kParts);
+    }
+  }
 };
 
 }  // namespace
