@@ -71,6 +71,11 @@ TEST(DiskFormatTest, ImpossibleValuesAreRefusedInSpiteOfTheirChecksum) {
     header.tokens = tokens;
     EXPECT_FALSE(ParseHeader(EncodeHeader(header)).header.has_value());
   }
+  for (const int64_t written_s : {int64_t{-1}, INT64_MIN}) {
+    RecordHeader header = SomeHeader();
+    header.written_s = written_s;
+    EXPECT_FALSE(ParseHeader(EncodeHeader(header)).header.has_value());
+  }
   RecordHeader header = SomeHeader();
   header.kind = static_cast<RecordKind>(2);
   EXPECT_FALSE(ParseHeader(EncodeHeader(header)).header.has_value());

@@ -101,7 +101,7 @@ HeaderOrProblem ParseHeader(const HeaderBytes& bytes) {
   // With a right checksum these are the work of another program.
   if (Get<uint32_t>(bytes, kHeaderBytesAt) != kRecordHeaderBytes || kind > 1 ||
       header.payload_bytes < 0 || header.payload_bytes > kPayloadBytesMax || header.tokens <= 0 ||
-      header.tokens % model::kPageTokens != 0) {
+      header.tokens % model::kPageTokens != 0 || header.written_s < 0) {
     return {std::nullopt, "a header with impossible values"};
   }
   return {header, ""};

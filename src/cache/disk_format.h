@@ -52,7 +52,7 @@ struct RecordHeader {
   Hash128 chain;          // of the prefix that ends with this record's page
   Hash128 parent;         // of the prefix without that page
   int64_t tokens = 0;     // length of the prefix, a multiple of 128
-  int64_t written_s = 0;  // seconds since 1970
+  int64_t written_s = 0;  // seconds since 1970, not negative
   RecordKind kind = RecordKind::kPage;
   std::array<TokenId, model::kPageTokens> ids{};  // of the prefix's last page
 
