@@ -160,6 +160,19 @@ TEST(Paths, ProductsAroundPanels) {
   }
 }
 
+// Rows around the groups of a batch, and inputs around its tiles and the most of it.
+TEST(Paths, ProductsOfBatches) {
+  Random random(4);
+  for (const Format format : {Format::kBF16, Format::kFp8, Format::kFp4}) {
+    for (const int64_t count : {8, 10, 11, 13, 24, 25, 31, 48, 49}) {
+      for (const int64_t rows : {2, 5, 17, 18, 22, 34, 40})
+        CheckDot({format, rows, 640, count}, false, Values::kOrdinary, random);
+    }
+    for (const int64_t cols : {128, 416, 512, 1024, 1100})
+      CheckDot({format, 38, cols, 15}, false, Values::kWild, random);
+  }
+}
+
 // Every code of a format alone against one: the decoders by themselves, subnormal codes included.
 TEST(Paths, EveryCodeIsDecodedExactly) {
   std::vector<uint16_t> one(kStretch, 0);

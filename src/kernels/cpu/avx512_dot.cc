@@ -1,7 +1,7 @@
 // The BF16 product of the AVX-512 path, in the order of linear.h. Few inputs: each row of weights
-// is decoded in registers straight from the checkpoint's bytes, once for every 8 inputs. Many
-// inputs: a panel of rows is decoded into the second-level cache once, and tiles of 2 rows by 6 or
-// 8 inputs pass over it.
+// is decoded in registers straight from the checkpoint's bytes. Those of a batch: avx512_batch.cc.
+// Many inputs: a panel of rows is decoded into the second-level cache once, and tiles of 2 rows by
+// 6 or 8 inputs pass over it.
 #include "kernels/cpu/avx512.h"
 
 #if defined(__x86_64__)
@@ -13,21 +13,16 @@
 namespace fathom::kernels::cpu {
 namespace {
 
-// Up to this many inputs the weights are decoded in registers, above it into a panel: by
-// measurement (bench/products_bench.cc), as everything here.
-template <Format kFormat>
-constexpr int64_t kDirectInputs = kFormat == Format::kBF16  ? 48
-                                  : kFormat == Format::kFp8 ? 16
-                                                            : 8;
-// With so many all rows are passed over at once, with more 16 at a time.
-constexpr int64_t kFewInputs = 8;
+// Up to so many inputs the weights are decoded in registers, up to so many more go the way of a
+// batch, above that weights are decoded into a panel: by measurement (bench/products_bench.cc), as
+// everything here.
+constexpr int64_t kFewInputs = 7;
+constexpr int64_t kBatchInputs = 2 * kBatchInputsMax;
 // With so many the sums of whole rows stay in registers.
 constexpr int kInputsInRegisters = 4;
-// How many inputs one decoding serves at most, and where there are more than that.
+// How many inputs one decoding serves at most.
 template <Format kFormat>
-constexpr int kInputsPerDecoding = kFormat == Format::kFp4 ? kInputsInRegisters : 8;
-template <Format kFormat>
-constexpr int kInputsPerDecodingOfMany = kFormat == Format::kFp8 ? 6 : kInputsPerDecoding<kFormat>;
+constexpr int kInputsPerDecoding = kFormat == Format::kFp4 ? kInputsInRegisters : kFewInputs;
 
 // How far ahead of its use a sequential stream of weights is fetched, by measurement.
 template <Format kFormat>
@@ -433,29 +428,6 @@ template <Format kFormat, int kRows, int kInputs, bool kIsWhole>
   }
 }
 
-// Vec512::Fold of 16 registers: lane j of the result is the fold of v[j].
-__m512 Fold16(const __m512* v) {
-  __m512 eight[8], four[4], two[2];
-  // Halves, quarters and pairs of two registers meet in one: the additions are those of Fold.
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i)
-    eight[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0x44),
-                             _mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0xee));
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i)
-    four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(eight[2 * i], eight[2 * i + 1], 0x88),
-                            _mm512_shuffle_f32x4(eight[2 * i], eight[2 * i + 1], 0xdd));
-#pragma GCC unroll 2
-  for (int i = 0; i < 2; ++i)
-    two[i] = _mm512_add_ps(_mm512_shuffle_ps(four[2 * i], four[2 * i + 1], 0x44),
-                           _mm512_shuffle_ps(four[2 * i], four[2 * i + 1], 0xee));
-  const __m512 one = _mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], 0x88),
-                                   _mm512_shuffle_ps(two[0], two[1], 0xdd));
-  // Lane 4 j + i holds v[4 i + j].
-  const __m512i place = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_permutexvar_ps(place, one);
-}
-
 // y [kInputs, rows] <- all rows of a panel times kInputs inputs.
 template <Format kFormat, int kInputs, int64_t kPanelRows>
 void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, int64_t y_stride,
@@ -492,7 +464,7 @@ void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, in
 #pragma GCC unroll 16
       for (int r = 0; r < 16; ++r)
         v[r] = _mm512_load_ps(panel.acc[(first + r) / kTileRows][m][r % kTileRows]);
-      Vec512::Store(y + m * y_stride + first, Fold16(v), Smaller(16, rows - first));
+      Vec512::Store(y + m * y_stride + first, Vec512::Fold16(v), Smaller(16, rows - first));
     }
   }
 }
@@ -530,24 +502,14 @@ void DotPanels(const DotTask& task, const uint16_t* const* x, bool small_cache) 
 
 template <Format kFormat>
 void Dot(const DotTask& task, const uint16_t* const* x, bool small_cache) {
-  // Rows too long for a panel, which no known model has, go the way of few inputs.
-  if (task.count > kDirectInputs<kFormat> && task.w.cols <= Panel::kColsMax)
-    return DotPanels<kFormat>(task, x, small_cache);
-  const auto direct = [&](const DotTask& some) {
-    return [&](int64_t first, auto inputs) {
-      DotDirect<kFormat, inputs>(some, x + first, some.y + first * task.y_stride);
-    };
-  };
-  if (task.count <= kFewInputs)
-    return ForShares<kInputsPerDecoding<kFormat>>(task.count, direct(task));
-  // Several decodings follow each other while the weights are in a cache.
-  DotTask some = task;
-  for (int64_t o = task.row_begin; o < task.row_end; o += kRowsPerPart) {
-    some.row_begin = o;
-    some.row_end = Smaller(o + kRowsPerPart, task.row_end);
-    some.y = task.y + (o - task.row_begin);
-    ForShares<kInputsPerDecodingOfMany<kFormat>>(task.count, direct(some));
+  if (task.count <= kFewInputs) {
+    return ForShares<kInputsPerDecoding<kFormat>>(task.count, [&](int64_t first, auto inputs) {
+      DotDirect<kFormat, inputs>(task, x + first, task.y + first * task.y_stride);
+    });
   }
+  // Rows too long for a panel, which no known model has, go the way of a batch.
+  if (task.count <= kBatchInputs || task.w.cols > Panel::kColsMax) return DotBatchAvx512(task, x);
+  DotPanels<kFormat>(task, x, small_cache);
 }
 
 }  // namespace

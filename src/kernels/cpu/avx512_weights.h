@@ -193,6 +193,7 @@ template <int kLocality>
 template <Format kFormat>
 class RowReader {
  public:
+  RowReader() = default;
   RowReader(const tensor::QuantView& w, int64_t o) : row_(RowOf<kFormat>(w, o)), cols_(w.cols) {}
 
   const std::byte* codes(int64_t stretch) const {
@@ -222,7 +223,7 @@ class RowReader {
   }
 
   WeightRow row_;
-  int64_t cols_;
+  int64_t cols_ = 0;
 };
 
 }  // namespace

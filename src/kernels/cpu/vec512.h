@@ -83,6 +83,29 @@ struct Vec512 {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
 
+  // Fold of 16 registers: lane j of the result is that of v[j].
+  static F Fold16(const F* v) {
+    F eight[8], four[4], two[2];
+    // Halves, quarters and pairs of two registers meet in one: the additions are those of Fold.
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i)
+      eight[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0x44),
+                               _mm512_shuffle_f32x4(v[2 * i], v[2 * i + 1], 0xee));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i)
+      four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(eight[2 * i], eight[2 * i + 1], 0x88),
+                              _mm512_shuffle_f32x4(eight[2 * i], eight[2 * i + 1], 0xdd));
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i)
+      two[i] = _mm512_add_ps(_mm512_shuffle_ps(four[2 * i], four[2 * i + 1], 0x44),
+                             _mm512_shuffle_ps(four[2 * i], four[2 * i + 1], 0xee));
+    const __m512 one = _mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], 0x88),
+                                     _mm512_shuffle_ps(two[0], two[1], 0xdd));
+    // Lane 4 j + i holds v[4 i + j].
+    const __m512i place = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_ps(place, one);
+  }
+
   // 16 consecutive codes of a weight row as floats, unscaled, in natural order.
   template <Format kFormat>
   static F Decode(const std::byte* p) {
