@@ -76,7 +76,10 @@ std::byte* Workspace::GetBytes(Slot slot, int64_t bytes) {
   tensor::RawBuffer& buffer = buffers_[slot];
   // Twice as much as before: what grows with the context, a little with every pass, is then mapped
   // anew a few times only, and untouched pages cost nothing.
-  if (buffer.bytes() < bytes) buffer = tensor::RawBuffer(std::max(bytes, 2 * buffer.bytes()));
+  if (buffer.bytes() < bytes) {
+    buffer = tensor::RawBuffer(std::max(bytes, 2 * buffer.bytes()));
+    buffer.UseLargePages();
+  }
   return buffer.data();
 }
 

@@ -29,7 +29,11 @@ Executor::Scratch::Scratch(const Config& c, const Limits& limits, numerics::Mode
   const int64_t t = limits.batch_tokens_max, d = c.hidden_size, s = c.hc_mult;
   const int64_t heads = c.num_attention_heads * c.head_dim, pairs = c.qk_rope_head_dim / 2;
   const int64_t compressor_width = 2 * std::max(c.head_dim, c.index_head_dim);
-  const auto floats = [t](int64_t cols) { return Floats(t * cols); };
+  const auto floats = [t](int64_t cols) {
+    Floats buffer(t * cols);
+    buffer.UseLargePages();
+    return buffer;
+  };
   segments.reserve(static_cast<size_t>(t));
   segment_of_row.reserve(static_cast<size_t>(t));
   tokens.reserve(static_cast<size_t>(t));

@@ -22,8 +22,9 @@ class RawBuffer {
   int64_t bytes() const { return bytes_; }
   // Gives the pages back: everything reads zero again.
   void Clear();
-  // For large memory that is read at random: what lies past the first few megabytes takes large
-  // pages where the system has them, so that a touched byte may cost 2 MB there.
+  // For large memory that is read at random, or touched for the first time where that should be
+  // quick: what lies past the first few megabytes takes large pages where the system has them, so
+  // that a touched byte may cost 2 MB there.
   void UseLargePages();
 
  private:
@@ -49,6 +50,7 @@ class Buffer {
     return {data(), rows, cols};
   }
   void Clear() { raw_.Clear(); }
+  void UseLargePages() { raw_.UseLargePages(); }
 
  private:
   RawBuffer raw_;
