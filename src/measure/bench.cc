@@ -6,7 +6,9 @@
 #include <chrono>
 #include <utility>
 
+#include "base/file.h"
 #include "base/topology.h"
+#include "measure/mapped_pages.h"
 #include "measure/runner.h"
 #include "model/sequence.h"
 #include "model/sizes.h"
@@ -76,6 +78,11 @@ Result<Report> RunBench(const model::LoadedModel& loaded, const BenchOptions& op
   if (!runner.WarmUp())
     report.notes.push_back("the checkpoint is larger than memory: it is read from its file");
   MeasureAll(runner, options, loaded.config(), report);
+  // Now that all of it has been read.
+  if (const auto smaps = ReadFile("/proc/self/smaps"); smaps.ok()) {
+    std::string note = NoteOnMappedPages(MappedPagesOf(smaps.value(), ".safetensors"));
+    if (!note.empty()) report.notes.push_back(std::move(note));
+  }
   report.machine = runner.Machine();
   report.threads = runner.threads();
   report.path = options.path;
