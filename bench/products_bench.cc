@@ -40,7 +40,8 @@ void Product(benchmark::State& state, const Shape& shape) {
   // Many rows take long enough one matrix at a time.
   const int64_t matrices = rows >= 64 ? 1 : 8;
   Random random(2);
-  const tensor::Buffer<float> x(rows * shape.inputs), y(rows * shape.outputs);
+  tensor::Buffer<float> x(rows * shape.inputs), y(rows * shape.outputs);
+  x.UseLargePages(), y.UseLargePages();  // as the model's activations
   for (int64_t i = 0; i < x.size(); ++i) x[i] = numerics::RoundToBF16(random.Signed());
   const int64_t bytes = Weights().Matrix(shape.format, shape.outputs, shape.inputs, 0).bytes();
   int64_t next = 0;

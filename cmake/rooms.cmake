@@ -25,12 +25,17 @@ function(fathom_room name)
   list(TRANSFORM ROOM_INCLUDES PREPEND fathom_ OUTPUT_VARIABLE room_targets)
   target_link_libraries(fathom_${name} PUBLIC ${room_targets} ${ROOM_LINK})
   set_target_properties(fathom_${name} PROPERTIES LINKER_LANGUAGE CXX)
+  fathom_units(fathom_${name})
   if(name STREQUAL "cli")
     target_compile_options(fathom_cli PRIVATE ${FATHOM_COLD_OPTIONS})
     fathom_precompile(fathom_cli cli <CLI/CLI.hpp>)
+  elseif(name MATCHES "^(numerics|tensor|kernels)$" OR (name MATCHES "^(model|sampling)$" AND NOT FATHOM_BUILD_FUZZERS))
+    fathom_precompile(fathom_${name} numbers)
   else()
+    # -O3 is for loops over numbers: here it takes up to twice the time to compile and gives nothing.
+    target_compile_options(fathom_${name} PRIVATE $<$<CONFIG:Release>:-O2>)
     if(FATHOM_BUILD_FUZZERS)
-      # The rooms report their coverage to the fuzzer.
+      # What reads foreign bytes reports its coverage to the fuzzer.
       target_compile_options(fathom_${name} PRIVATE -fsanitize=fuzzer-no-link)
     endif()
     fathom_precompile(fathom_${name} rooms)
@@ -76,11 +81,16 @@ fathom_room(cli FLOOR 8
 # Files compiled for one instruction set; which one runs is decided at run time (kernels/context.h). What they
 # define is static or named by the instruction set, so that the linker cannot hand their code to other files.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  if(FATHOM_SANITIZE MATCHES "undefined")
+    # Checks of every pointer triple the minutes that unrolled loops of intrinsics take to compile;
+    # AddressSanitizer looks at each access anyway, and these take any alignment.
+    set(FATHOM_INTRINSICS "-fno-sanitize=alignment,null,pointer-overflow")
+  endif()
   set_source_files_properties(src/kernels/cpu/avx2_attention.cc src/kernels/cpu/avx2_dot.cc
     src/kernels/cpu/avx2_limits.cc src/kernels/cpu/avx2_rows.cc PROPERTIES
-    SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-mavx2;-mfma")
+    SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${FATHOM_INTRINSICS};-mavx2;-mfma")
   set(FATHOM_AVX512
-    "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mavx512vnni;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
+    "${FATHOM_INTRINSICS};-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mavx512vnni;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
   set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_batch.cc
     src/kernels/cpu/avx512_dot.cc src/kernels/cpu/avx512_index.cc src/kernels/cpu/avx512_limits.cc
     src/kernels/cpu/avx512_rows.cc PROPERTIES

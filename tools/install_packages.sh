@@ -9,7 +9,8 @@ set -eu
 build="g++ cmake ninja-build pkg-config libfmt-dev libspdlog-dev nlohmann-json3-dev libpcre2-dev
   libcli11-dev libedit-dev libhwloc-dev libboost1.81-dev libssl-dev
   libxxhash-dev"
-test="libgtest-dev libgmock-dev libbenchmark-dev libvalijson-dev clang-19 libclang-rt-19-dev"
+test="libgtest-dev libgmock-dev libbenchmark-dev libvalijson-dev clang-19 libclang-rt-19-dev
+  mold"
 cross="g++-aarch64-linux-gnu qemu-user googletest"
 format="clang-format"
 

@@ -247,4 +247,9 @@ std::string JoinTexts(const std::vector<std::string>& texts) {
   return out;
 }
 
+void AppendParagraph(std::string& text, const std::string& more) {
+  if (!text.empty() && !more.empty()) text += "\n\n";
+  text += more;
+}
+
 }  // namespace fathom::api

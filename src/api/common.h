@@ -78,4 +78,7 @@ Json PromptJson(Json json);
 // Texts with a blank line between them.
 std::string JoinTexts(const std::vector<std::string>& texts);
 
+// `more` after a blank line; no such line where either is empty.
+void AppendParagraph(std::string& text, const std::string& more);
+
 }  // namespace fathom::api

@@ -84,16 +84,11 @@ size_t TakeLeadingSystem(std::vector<Turn>& turns, std::vector<Message>& message
   return i;
 }
 
-void AppendText(std::string& text, const std::string& more) {
-  if (!text.empty() && !more.empty()) text += "\n\n";
-  text += more;
-}
-
 void MergeAssistant(Message& turn, Message& more) {
   std::string content = std::move(turn.content).value_or("");
-  AppendText(content, more.content.value_or(""));
+  AppendParagraph(content, more.content.value_or(""));
   turn.content = std::move(content);
-  AppendText(turn.reasoning_content, more.reasoning_content);
+  AppendParagraph(turn.reasoning_content, more.reasoning_content);
   std::move(more.tool_calls.begin(), more.tool_calls.end(), std::back_inserter(turn.tool_calls));
 }
 

@@ -5,11 +5,11 @@
 namespace fathom::api {
 namespace {
 
-using AppendLogprob = void (*)(std::string& out, double logprob);
+using LogprobWriter = void (*)(std::string& out, double logprob);
 
 // "token": ..., "logprob": ..., "bytes": [...]
 void AppendAlternative(std::string& out, const LogprobEntry::Alternative& alternative,
-                       AppendLogprob append_logprob) {
+                       LogprobWriter append_logprob) {
   out += "\"token\":";
   AppendJsonString(out, alternative.text);
   out += ",\"logprob\":";
@@ -25,7 +25,7 @@ void AppendAlternative(std::string& out, const LogprobEntry::Alternative& altern
 }  // namespace
 
 void AppendLogprobEntries(std::string& out, const std::vector<LogprobEntry>& entries,
-                          AppendLogprob append_logprob) {
+                          LogprobWriter append_logprob) {
   for (size_t i = 0; i < entries.size(); ++i) {
     out += i > 0 ? ",{" : "{";
     AppendAlternative(out, entries[i].chosen, append_logprob);

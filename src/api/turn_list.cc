@@ -21,11 +21,6 @@ Turn NewTurn(Role role, const char* name) {
   return turn;
 }
 
-void AppendText(std::string& text, const std::string& more) {
-  if (!text.empty() && !more.empty()) text += "\n\n";
-  text += more;
-}
-
 // A list as content is for models that see; others get its texts.
 void SetContent(chat::Message& message, std::vector<ContentPart> parts) {
   const bool has_image = std::any_of(parts.begin(), parts.end(), [](const ContentPart& part) {
@@ -67,13 +62,13 @@ Turn& TurnList::Assistant() {
 void TurnList::AddReasoning(const std::string& text) {
   Turn& turn = Assistant();
   turn.has_reasoning = true;
-  AppendText(turn.message.reasoning_content, text);
+  AppendParagraph(turn.message.reasoning_content, text);
 }
 
 void TurnList::AddAssistantText(const std::string& text) {
   std::optional<std::string>& content = Assistant().message.content;
   if (!content) content.emplace();
-  AppendText(*content, text);
+  AppendParagraph(*content, text);
 }
 
 std::string Unsupported(std::string_view what) { return fmt::format("[Unsupported {}]", what); }

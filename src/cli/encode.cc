@@ -85,8 +85,6 @@ Result<chat::EncodedPrompt> EncodeConversation(const Json& record, const Setting
   return chat::Encode(read.conversation, read.options);
 }
 
-Json IdsJson(const std::vector<TokenId>& ids) { return Json::Array(ids.begin(), ids.end()); }
-
 bool HasTag(const Json& record, std::string_view tag) {
   const Json* tags = record.Find("tags");
   if (tags == nullptr || !tags->is_array()) return false;

@@ -83,7 +83,7 @@ void CompareCuts(std::string_view text, const chat::ParserOptions& options, chat
   }
 }
 
-Result<RecordOutcome> RunRecord(const Json& record) {
+Result<RecordOutcome> ParseRecord(const Json& record) {
   FATHOM_TRY(const std::string text, GetString(record, "text", "record"));
   chat::ParserOptions options;
   if (const Json* mode = record.Find("thinking_mode")) {
@@ -132,7 +132,7 @@ Result<int> RunOne(const ParseCommand& command) {
 int RunParse(const ParseCommand& command) {
   return ExitStatus("parse", command.jsonl.empty()
                                  ? RunOne(command)
-                                 : RunRecords(command.jsonl, command.json, RunRecord));
+                                 : RunRecords(command.jsonl, command.json, ParseRecord));
 }
 
 }  // namespace

@@ -74,6 +74,8 @@ void RecordOutcome::Add(const Json& record, std::string_view name, Json value) {
   found.Set(name, std::move(value));
 }
 
+Json IdsJson(std::span<const TokenId> ids) { return Json::Array(ids.begin(), ids.end()); }
+
 Result<int> RunRecords(const std::string& path, bool as_json,
                        const std::function<Result<RecordOutcome>(const Json&)>& run) {
   FATHOM_TRY(const std::string lines, ReadFileOrInput(path));

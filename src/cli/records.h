@@ -3,11 +3,13 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/json.h"
+#include "base/types.h"
 
 namespace fathom::cli {
 
@@ -23,6 +25,9 @@ struct RecordOutcome {
   // Adds a result, compared where the record has a member of that name.
   void Add(const Json& record, std::string_view name, Json value);
 };
+
+// Token ids as a list of numbers.
+Json IdsJson(std::span<const TokenId> ids);
 
 // Runs every record of the file (read in Python's dialect of JSON), prints one line for each and
 // "N of M match" at the end, M counting the records that were compared. The exit status is 1 when

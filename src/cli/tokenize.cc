@@ -48,8 +48,6 @@ Result<std::string> InputText(const TokenizeOptions& options) {
   return ReadFileOrInput(options.file.empty() ? "-" : options.file);
 }
 
-Json IdsJson(const TokenIds& ids) { return Json::Array(ids.begin(), ids.end()); }
-
 // Numbers between anything that is no number's part, so that a line of ids and a JSON array both
 // read.
 Result<TokenIds> ParseIds(std::string_view text) {

@@ -104,9 +104,9 @@ constexpr int64_t kRowsAtATime = 512;
 
 // Row pointers of some slots, and their tiles where the path wants them: one for each thread, since
 // every thread gathers its own.
-class GatheredRows {
+class GatheredInputs {
  public:
-  GatheredRows(const PackedInput& all, int64_t width, int64_t count_max, const Context& ctx)
+  GatheredInputs(const PackedInput& all, int64_t width, int64_t count_max, const Context& ctx)
       : all_(all), width_(width), count_max_(count_max), ctx_(ctx) {
     const int64_t threads = ctx.pool.threads();
     pointers_ = ctx.workspace.Get<const void*>(Workspace::kRowPointers, count_max * threads);
@@ -147,7 +147,7 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
   const int64_t partial_floats = 2 * group_max * width_max;
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
-  const GatheredRows gathered(x, PackedWidth(shape.format, shape.cols), group_max, ctx);
+  const GatheredInputs gathered(x, PackedWidth(shape.format, shape.cols), group_max, ctx);
   const bool round = ctx.mode == numerics::Mode::kOfficial;
   const RowOps& ops = RowOpsOf(ctx.path);
   const int64_t items = plan.active * groups * chunks;

@@ -28,9 +28,10 @@ struct BenchOptions {
   std::vector<int64_t> batches = {1};
   int64_t prompt_tokens = 2048;  // 0: no prompt is measured
   int64_t chunk_tokens = 2048;
-  int64_t steps = 32;   // decode passes of a point
-  double seconds = 30;  // a point ends after this time, but not before one measurement
-  int threads = 0;      // 0: one for each physical core
+  int64_t steps = 32;        // decode passes of a point
+  double seconds = 30;       // a point ends after this time, but not before one measurement
+  int64_t memory_bytes = 0;  // read for the machine's limit; 0: several times its last cache
+  int threads = 0;           // 0: one for each physical core
   Pinning pinning = Pinning::kAuto;
   kernels::Path path = kernels::BestPath();
   numerics::Mode mode = numerics::Mode::kOfficial;

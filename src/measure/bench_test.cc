@@ -27,6 +27,7 @@ BenchOptions Small() {
   options.prompt_tokens = 40;
   options.chunk_tokens = 16;
   options.steps = 4;
+  options.memory_bytes = 64 << 20;
   options.threads = 2;
   return options;
 }

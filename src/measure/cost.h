@@ -12,6 +12,10 @@
 
 namespace fathom::measure {
 
+// In units of 10^9.
+inline double Giga(double value) { return value * 1e-9; }
+inline double Giga(int64_t value) { return static_cast<double>(value) * 1e-9; }
+
 struct Cost {
   double seconds = 0;
   kernels::Work work;

@@ -40,8 +40,11 @@ double Percentile(std::vector<double> values, double percent) {
 
 double Median(std::vector<double> values) { return Percentile(std::move(values), 50); }
 
-Limits::Limits(const kernels::Context& ctx)
-    : ctx_(ctx), memory_(MemorySize()), sample_bytes_(kSampleBytesMin) {
+Limits::Limits(const kernels::Context& ctx, int64_t memory_bytes)
+    : ctx_(ctx),
+      memory_(memory_bytes == 0 ? MemorySize() : memory_bytes),
+      sample_bytes_(kSampleBytesMin) {
+  memory_.UseLargePages();
   const int64_t pages = memory_.bytes() / kPageBytes;
   // Every page its own: pages never written to are one page of zeros.
   kernels::ParallelFor(ctx_, pages, 256, [&](int64_t begin, int64_t end, int) {

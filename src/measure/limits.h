@@ -19,8 +19,9 @@ double Median(std::vector<double> values);
 
 class Limits {
  public:
-  // Allocates and touches memory several times the size of the last cache. Keeps the context.
-  explicit Limits(const kernels::Context& ctx);
+  // Allocates and touches so much memory, 0: several times the size of the last cache. It lies in
+  // large pages where the system has them. Keeps the context.
+  explicit Limits(const kernels::Context& ctx, int64_t memory_bytes = 0);
 
   // One sample: bytes a second of the best read loop, or operations a second. On all threads of the
   // context.

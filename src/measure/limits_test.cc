@@ -34,7 +34,7 @@ TEST(Limits, SamplesAreOfTheRightOrder) {
   ThreadPool pool(2);
   kernels::Workspace workspace;
   for (const kernels::Path path : {kernels::BestPath(), kernels::Path::kReference}) {
-    Limits limits({pool, workspace, path, numerics::Mode::kOfficial});
+    Limits limits({pool, workspace, path, numerics::Mode::kOfficial}, 64 << 20);
     double best_read = 0, best_bf16 = 0, best_f32 = 0;
     for (int i = 0; i < 20; ++i) {
       best_read = std::max(best_read, limits.SampleRead());

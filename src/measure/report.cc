@@ -7,6 +7,7 @@
 #include <iterator>
 #include <optional>
 
+#include "measure/cost.h"
 #include "measure/projection.h"
 
 namespace fathom::measure {
@@ -15,8 +16,6 @@ namespace {
 // Operations below this share of the time stand in one line together.
 constexpr double kSmallShare = 0.005;
 
-double Giga(double value) { return value * 1e-9; }
-double Giga(int64_t value) { return static_cast<double>(value) * 1e-9; }
 double Percent(double fraction) { return fraction * 100; }
 
 std::string Context(int64_t tokens) {

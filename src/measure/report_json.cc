@@ -2,14 +2,12 @@
 #include <string>
 #include <utility>
 
+#include "measure/cost.h"
 #include "measure/projection.h"
 #include "measure/report.h"
 
 namespace fathom::measure {
 namespace {
-
-double Giga(double value) { return value * 1e-9; }
-double Giga(int64_t value) { return static_cast<double>(value) * 1e-9; }
 
 // For one pass.
 Json CostJson(const Cost& cost, double passes) {

@@ -72,7 +72,7 @@ Runner::Runner(const model::LoadedModel& loaded, const BenchOptions& options)
                 {.batch_tokens_max = std::max(std::min(options.chunk_tokens, options.prompt_tokens),
                                               Largest(options.batches))},
                 ctx_),
-      limits_(ctx_),
+      limits_(ctx_, options.memory_bytes),
       logits_(Largest(options.batches) * loaded.config().vocab_size),
       random_(options.seed) {}
 

@@ -8,13 +8,13 @@
 #include <string_view>
 #include <utility>
 
+#include "numerics/blocks.h"
+
 namespace fathom::model {
 namespace {
 
 using tensor::DType;
 using tensor::Format;
-
-constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Collects slots under a common name prefix.
 class SlotList {
@@ -212,8 +212,9 @@ std::vector<int64_t> WeightShape(Format format, int64_t rows, int64_t cols) {
 
 std::vector<int64_t> ScaleShape(Format format, int64_t rows, int64_t cols) {
   FATHOM_CHECK(format == Format::kFp8 || format == Format::kFp4);
-  if (format == Format::kFp4) return {rows, CeilDiv(cols, tensor::kFp4Block)};
-  return {CeilDiv(rows, tensor::kFp8Block), CeilDiv(cols, tensor::kFp8Block)};
+  if (format == Format::kFp4) return {rows, numerics::BlockCount(cols, tensor::kFp4Block)};
+  return {numerics::BlockCount(rows, tensor::kFp8Block),
+          numerics::BlockCount(cols, tensor::kFp8Block)};
 }
 
 std::vector<OfficialTensor> OfficialTensors(const Config& config, const LinearFormats& formats) {

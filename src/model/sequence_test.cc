@@ -13,7 +13,7 @@
 namespace fathom::model {
 namespace {
 
-constexpr int64_t kMillion = 1048576;
+constexpr int64_t kContext = 1048576;
 constexpr int64_t kPage = 4096;
 
 // Address space and resident memory of this process, in bytes.
@@ -38,8 +38,8 @@ TEST(Sequence, AMillionTokensFitTheirLimit) {
   const Limit limits[] = {{"Flash", FlashPreset(), 3.75e9}, {"Pro", ProPreset(), 5.4e9}};
   for (const Limit& limit : limits) {
     const Memory before = MemoryNow();
-    Sequence sequence(limit.config, kMillion, numerics::Mode::kOfficial);
-    sequence.PrepareWrite(0, kMillion);
+    Sequence sequence(limit.config, kContext, numerics::Mode::kOfficial);
+    sequence.PrepareWrite(0, kContext);
     const Memory after = MemoryNow();
     const int64_t mapped = after.mapped - before.mapped;
     EXPECT_LE(static_cast<double>(mapped), limit.bytes) << limit.name;

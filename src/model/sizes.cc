@@ -40,20 +40,21 @@ struct V32 {
   static constexpr int64_t kIndexRowBytes = 128 + 4;
 };
 
-constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 double ToDouble(int64_t n) { return static_cast<double>(n); }
 
 // FP8 values with a scale byte for each 64, BF16 rotary dimensions, padded to 8 bytes: 584 for a
 // head of 512.
 int64_t KvRowBytes(const Config& c) {
   const int64_t fp8 = c.head_dim - c.qk_rope_head_dim;
-  const int64_t bytes = fp8 + CeilDiv(fp8, numerics::kKvBlock) + 2 * c.qk_rope_head_dim;
-  return CeilDiv(bytes, 8) * 8;
+  const int64_t bytes =
+      fp8 + numerics::BlockCount(fp8, numerics::kKvBlock) + 2 * c.qk_rope_head_dim;
+  return numerics::BlockCount(bytes, 8) * 8;
 }
 
 // Packed FP4 with a scale byte for each 32.
 int64_t IndexRowBytes(const Config& c) {
-  return CeilDiv(c.index_head_dim, 2) + CeilDiv(c.index_head_dim, numerics::kIndexBlock);
+  return numerics::BlockCount(c.index_head_dim, 2) +
+         numerics::BlockCount(c.index_head_dim, numerics::kIndexBlock);
 }
 
 bool Contains(std::string_view text, std::string_view piece) {

@@ -13,6 +13,9 @@ inline constexpr int64_t kKvBlock = 64;
 // Values per scale of index queries and keys.
 inline constexpr int64_t kIndexBlock = 32;
 
+// Blocks that cover so many values, the last one possibly short.
+constexpr int64_t BlockCount(int64_t values, int64_t block) { return (values + block - 1) / block; }
+
 // The scale of one block: the smallest power of two with amax / scale <= 448 (E4M3) or 6 (E2M1),
 // the amax floored at 1e-4 or 6 * 2^-126.
 uint8_t E4M3Scale(std::span<const float> block);

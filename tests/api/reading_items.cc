@@ -355,7 +355,7 @@ Answer ReadResponseStream(const std::vector<Event>& events) {
   return ReadResponseBody(last);
 }
 
-bool IsStream(const Reply& reply) {
+bool AnsweredInStream(const Reply& reply) {
   EXPECT_EQ(reply.status, 200) << reply.body;
   return reply.Header("content-type").starts_with("text/event-stream");
 }
@@ -363,12 +363,12 @@ bool IsStream(const Reply& reply) {
 }  // namespace
 
 Answer ReadMessage(const Reply& reply) {
-  if (IsStream(reply)) return ReadMessageStream(ReadSse(reply.body));
+  if (AnsweredInStream(reply)) return ReadMessageStream(ReadSse(reply.body));
   return reply.status == 200 ? ReadMessageBody(BodyOf(reply)) : Answer();
 }
 
 Answer ReadResponse(const Reply& reply) {
-  if (IsStream(reply)) return ReadResponseStream(ReadSse(reply.body));
+  if (AnsweredInStream(reply)) return ReadResponseStream(ReadSse(reply.body));
   return reply.status == 200 ? ReadResponseBody(BodyOf(reply)) : Answer();
 }
 

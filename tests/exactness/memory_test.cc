@@ -107,23 +107,23 @@ TEST(CacheMemoryTest, SnapshotsOfOneTextShareItsPages) {
   const int64_t page_bytes = model::MakePageLayout(config, kMode).bytes;
   const int64_t tail_bytes = Sequence::TailBytes(config, kMode);
   const auto pool = PagePool::Make(page_bytes);
-  constexpr int64_t kTokens = 64 * 1024, kEvery = 4096;
+  constexpr int64_t kTokens = 64 * 1024, kStride = 4096;
   cache::PrefixTree tree(page_bytes, int64_t{1} << 40);
   std::vector<TokenId> text;
   for (int64_t i = 0; i < kTokens; ++i) text.push_back(static_cast<TokenId>(i * i % 1009));
   Sequence sequence(config, kTokens, kMode, pool);
-  for (int64_t i = 0; i < kTokens / kEvery; ++i) {
-    Write(config, sequence, kEvery);
+  for (int64_t i = 0; i < kTokens / kStride; ++i) {
+    Write(config, sequence, kStride);
     tree.Insert("", std::span(text).first(static_cast<size_t>(sequence.length())), sequence.pages(),
                 std::make_shared<const std::vector<std::byte>>(sequence.SaveTail()));
   }
   EXPECT_EQ(pool->pages_in_use(), kTokens / model::kPageTokens);
   EXPECT_EQ(tree.stats().bytes,
-            kTokens / model::kPageTokens * page_bytes + kTokens / kEvery * tail_bytes);
+            kTokens / model::kPageTokens * page_bytes + kTokens / kStride * tail_bytes);
   sequence.Reset();
   EXPECT_EQ(pool->pages_in_use(), kTokens / model::kPageTokens);
   EXPECT_EQ(tree.Evict(int64_t{1} << 40),
-            kTokens / model::kPageTokens * page_bytes + kTokens / kEvery * tail_bytes);
+            kTokens / model::kPageTokens * page_bytes + kTokens / kStride * tail_bytes);
   EXPECT_EQ(pool->pages_in_use(), 0);
 }
 

@@ -21,12 +21,16 @@ using kernels::Path;
 
 #ifdef FATHOM_EMULATED
 constexpr size_t kConversations = 2;
+#elif defined(FATHOM_SANITIZED)
+constexpr size_t kConversations = 10;
 #else
 constexpr size_t kConversations = 39;
 #endif
 #if defined(FATHOM_EMULATED) || defined(FATHOM_SANITIZED)
 constexpr std::pair<int, int> kChunksAndThreads[] = {{3, 2}};  // ten times slower
+constexpr size_t kSteps = 3;
 #else
+constexpr size_t kSteps = 10;
 // Every chunk size, and every number of threads with small and large ones.
 constexpr std::pair<int, int> kChunksAndThreads[] = {{1, 1},  {1, 2},    {3, 2},
                                                      {64, 1}, {1000, 1}, {1000, 2}};
@@ -106,7 +110,7 @@ std::vector<float> LogitsAlong(const Conversation& conversation, const SessionOp
   };
   EXPECT_TRUE(session->Prefill(conversation.prompt_ids).ok());
   add(session->logits());
-  const size_t steps = std::min(conversation.output_ids.size(), size_t{10});
+  const size_t steps = std::min(conversation.output_ids.size(), kSteps);
   for (const TokenId token : std::span(conversation.output_ids).first(steps))
     add(session->Step(token));
   return all;

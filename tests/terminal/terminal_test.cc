@@ -48,11 +48,18 @@ std::vector<Json> Conversations() {
   return records;
 }
 
+#ifdef FATHOM_SANITIZED
+constexpr size_t kEveryOf = 5;  // each starts the program, which is slow then
+#else
+constexpr size_t kEveryOf = 1;
+#endif
+
 // Every recorded prompt as raw text, through the program itself.
 TEST(RunTest, SaysWhatWasRecorded) {
   const auto records = Conversations();
   ASSERT_EQ(records.size(), 39u);
-  for (const Json& record : records) {
+  for (size_t i = 0; i < records.size(); i += kEveryOf) {
+    const Json& record = records[i];
     const Json json = JsonOf(
         RunProgram({"run", "--raw", "--json", "--temp", "0", "-"}, Member(record, "prompt")));
     EXPECT_EQ(Member(json, "prompt_ids"), Member(record, "prompt_ids")) << Member(record, "id");

@@ -19,7 +19,7 @@ constexpr size_t kWaysMany = 64;
 constexpr size_t kStatesOfStart = 256;
 constexpr size_t kStatesOfPart = 16;
 // Steps and places together; some 0.1 s.
-constexpr size_t kWorkMax = 1'500'000;
+constexpr size_t kSearchWorkMax = 1'500'000;
 
 // Whether many nodes are reached from some node without reading, or many by the same symbol. Parts
 // are taken to be as good as empty, which finds a few nodes too many.
@@ -78,7 +78,7 @@ void LookAround(Machine& machine, StateId start, size_t states_max, size_t& work
 bool KeepsAllPlaces(const std::shared_ptr<const Grammar>& grammar) {
   if (!HasManyWays(*grammar)) return true;
   Machine machine(grammar, /*mark_is_spelled=*/false);
-  size_t work = kWorkMax;
+  size_t work = kSearchWorkMax;
   LookAround(machine, machine.start(), kStatesOfStart, work);
   for (const NodeId part : PartsOf(*grammar)) {
     if (machine.has_left_out() || work == 0) break;

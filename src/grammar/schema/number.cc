@@ -10,7 +10,7 @@ namespace fathom::grammar {
 namespace {
 
 // Places in one number: positions times comparisons times rests.
-constexpr size_t kPlacesMax = 60'000;
+constexpr size_t kNumberPlacesMax = 60'000;
 constexpr int64_t kDigitsMax = 400;
 
 enum class Order : int8_t { kLess, kEqual, kGreater };
@@ -52,7 +52,7 @@ class MagnitudeWriter {
     if (limits.step == 0) return;
     fraction_max_ = std::min(fraction_max_, limits.places);
     // Every digit has a place for each rest: fewer digits where there are many rests.
-    const auto affordable = static_cast<int64_t>(kPlacesMax) / 4 / limits.step;
+    const auto affordable = static_cast<int64_t>(kNumberPlacesMax) / 4 / limits.step;
     const auto needed = static_cast<int64_t>(std::to_string(limits.step).size()) + 1;
     whole_max_ = std::min(whole_max_, std::max({affordable, needed, bound_digits}));
   }
@@ -66,7 +66,7 @@ class MagnitudeWriter {
     nodes_.clear();
     AddDigits(from, Place{}, '0', '9');
     for (size_t i = 0; i < places_.size(); ++i) {
-      if (places_.size() > kPlacesMax) return false;
+      if (places_.size() > kNumberPlacesMax) return false;
       WritePlace(Place(places_[i]), nodes_.at(places_[i]));
     }
     return true;

@@ -7,7 +7,7 @@ namespace fathom::grammar {
 namespace {
 
 // Nodes of one object: properties times counted members.
-constexpr int64_t kPlacesMax = 50'000;
+constexpr int64_t kObjectPlacesMax = 50'000;
 
 }  // namespace
 
@@ -33,7 +33,7 @@ Result<void> ObjectWriter::Write(NodeId start, NodeId end) {
   count_max_ = std::max<int64_t>({1, object_.min, object_.max});
   const auto places = static_cast<int64_t>(properties_.size()) + 1;
   if (!has_others) count_max_ = std::max<int64_t>(1, std::min(count_max_, places));
-  if (count_max_ > kPlacesMax / places) {
+  if (count_max_ > kObjectPlacesMax / places) {
     return Error{"'minProperties' and 'maxProperties' are too large to enforce"};
   }
   const size_t size = (properties_.size() + 1) * static_cast<size_t>(count_max_ + 1);
