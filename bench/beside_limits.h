@@ -67,6 +67,7 @@ class WeightPool {
   const tensor::RawBuffer& Values(tensor::Format format) const {
     if (memory_.bytes() == 0) {
       memory_ = tensor::RawBuffer(kPoolBytes);
+      memory_.UseLargePages();  // as a loader's copy, and mapped files where the system has them
       scales_ = tensor::Buffer<uint8_t>(8 << 20);
       for (int64_t i = 0; i < scales_.size(); ++i) scales_[i] = static_cast<uint8_t>(120 + i % 8);
     } else if (format == format_) {
@@ -76,10 +77,12 @@ class WeightPool {
     Random random(1);
     for (int64_t i = 0; i < kPoolBytes; i += 8) {
       uint64_t bits = random.Bits();
-      // Exponents around that of 1: 0x3f80 is BF16's, and the clearing of a bit keeps E4M3 finite.
+      // Exponents around that of 1: 0x3f80 is BF16's. E4M3 codes are normal but for one in 8,192,
+      // as in Gaussian weights whose largest of a block is 448.
       if (format == tensor::Format::kBF16)
         bits = (bits & 0x807f807f807f807fu) | 0x3f003f003f003f00u;
-      if (format == tensor::Format::kFp8) bits &= 0xbfbfbfbfbfbfbfbfu;
+      if (format == tensor::Format::kFp8) bits = (bits & 0x9f9f9f9f9f9f9f9fu) | 0x2020202020202020u;
+      if (format == tensor::Format::kFp8 && i % 8192 == 0) bits &= ~uint64_t{0xff};
       std::memcpy(memory_.data() + i, &bits, 8);
     }
     return memory_;

@@ -44,7 +44,7 @@ bool IsAvailable(Path path) {
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
-             __builtin_cpu_supports("avx512bf16");
+             __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("gfni");
     case Path::kAmx:
       return IsAvailable(Path::kAvx512) && cpu::HasAmx();
 #elif defined(__aarch64__)

@@ -25,7 +25,7 @@ namespace fathom::kernels {
 enum class Path {
   kReference,      // plain scalar C++, the definition of every result
   kAvx2,           // AVX2 and FMA
-  kAvx512,         // AVX-512 F/BW/VL/DQ/VBMI, VNNI and BF16
+  kAvx512,         // AVX-512 F/BW/VL/DQ/VBMI, VNNI, BF16 and GFNI
   kNeon,           // NEON, which every 64-bit Arm processor has
   kTileReference,  // plain scalar C++, the definition of every result of the next one
   kAmx,            // AMX tiles for BF16 products and attention, AVX-512 for the rest

@@ -54,9 +54,13 @@ template <Format kFormat, int kRows, int kInputs>
     for (int64_t four = 2 * half; four < 2 * half + 2; ++four) {
       if (four >= reader[0].fours()) break;
       __m512i w[kRows][4];
-      const auto table = reader[0].Table(four);
+      if constexpr (kFormat == Format::kFp8 && kRows == 1) {
+        reader[0].ReadNormal(four, w[0]);
+      } else {
+        const auto table = reader[0].Table(four);
 #pragma GCC unroll 2
-      for (int r = 0; r < kRows; ++r) reader[r].Read(four, table, w[r]);
+        for (int r = 0; r < kRows; ++r) reader[r].Read(four, table, w[r]);
+      }
 #pragma GCC unroll 4
       for (int s = 0; s < 4; ++s) {
 #pragma GCC unroll 4

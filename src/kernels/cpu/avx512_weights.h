@@ -76,6 +76,44 @@ struct E4M3Registers {
   *high_half = _mm512_unpackhi_epi8(low, high);
 }
 
+// A scale of E4M3 codes. A normal code times it is BF16 with the code's bits in their places and
+// `added` on top of the exponent, unless the result is none: `has_sums` says for which scales it
+// is.
+struct E4M3Scale {
+  uint8_t scale;
+  bool has_sums;
+  __m512i added;
+};
+[[gnu::always_inline]] static inline E4M3Scale MakeE4M3Scale(uint8_t scale) {
+  // Exponents 1 to 15 of the code, less 7, plus the scale's, as BF16 has them: 1 to 254.
+  const int exponent = scale - 7;
+  return {scale, exponent >= 0 && exponent <= 239,
+          _mm512_set1_epi16(static_cast<int16_t>(exponent * 128))};
+}
+
+// Whether no code of the two is zero, subnormal or NaN: of trained weights one in thousands is.
+[[gnu::always_inline]] static inline bool AreNormalE4M3(__m512i a, __m512i b) {
+  // Twice the magnitude less 16 is below 2 * 0x7f - 16 for normal codes and wraps for small ones.
+  const __m512i less = _mm512_set1_epi8(-16);
+  const __m512i twice_a = _mm512_add_epi8(_mm512_add_epi8(a, a), less);
+  const __m512i twice_b = _mm512_add_epi8(_mm512_add_epi8(b, b), less);
+  return _mm512_cmpge_epu8_mask(_mm512_max_epu8(twice_a, twice_b),
+                                _mm512_set1_epi8(static_cast<char>(0xee))) == 0;
+}
+
+// DecodeE4M3 of normal codes: loads nothing, and loads bound the decoding of one row.
+[[gnu::always_inline]] static inline void DecodeNormalE4M3(__m512i codes, __m512i added,
+                                                           __m512i* low_half, __m512i* high_half) {
+  // Rows of bit matrices: byte 7 - i picks the bits whose parity is bit i of the result. The code
+  // is s eeee mmm; high is s 0000 eee, low e mmm 0000.
+  const __m512i to_high = _mm512_set1_epi64(0x1020400000000080);
+  const __m512i to_low = _mm512_set1_epi64(0x0000000001020408);
+  const __m512i high = _mm512_gf2p8affine_epi64_epi8(codes, to_high, 0);
+  const __m512i low = _mm512_gf2p8affine_epi64_epi8(codes, to_low, 0);
+  *low_half = _mm512_add_epi16(_mm512_unpacklo_epi8(low, high), added);
+  *high_half = _mm512_add_epi16(_mm512_unpackhi_epi8(low, high), added);
+}
+
 // The four blocks of an FP4 stretch as the 32-bit words of steps 4 q .. 4 q + 3.
 struct Fp4Words {
   __m512i q[4];
@@ -158,6 +196,24 @@ class StretchReader {
     } else {
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) w[i] = _mm512_loadu_si512(stretch_.codes + four * 256 + 64 * i);
+    }
+  }
+
+  // FP8: the same without the loads of a table where no code is one of the rare ones. For one row
+  // with one or two inputs, whose loads bound it; slower where decoding fills gaps between
+  // products.
+  [[gnu::always_inline]] void ReadNormal(int64_t four, __m512i* w) const {
+    const E4M3Scale scale = MakeE4M3Scale(stretch_.scale[four]);
+    __m512i a = _mm512_loadu_si512(stretch_.codes + four * 128);
+    __m512i b = _mm512_loadu_si512(stretch_.codes + four * 128 + 64);
+    asm("" : "+v"(a), "+v"(b));  // once loaded they are copied; compilers would load them again
+    if (scale.has_sums && AreNormalE4M3(a, b)) [[likely]] {
+      DecodeNormalE4M3(a, scale.added, &w[0], &w[1]);
+      DecodeNormalE4M3(b, scale.added, &w[2], &w[3]);
+    } else {
+      const E4M3Registers table = LoadE4M3(*E4M3Tables::tables[scale.scale]);
+      DecodeE4M3(a, table, &w[0], &w[1]);
+      DecodeE4M3(b, table, &w[2], &w[3]);
     }
   }
 
