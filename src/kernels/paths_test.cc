@@ -225,7 +225,7 @@ TEST(Paths, EveryCodeIsDecodedExactly) {
 TEST(Paths, NormalE4M3CodesUnderEveryScale) {
   std::vector<uint16_t> one(kStretch, 0);
   const numerics::FlushSubnormals flush;
-  for (int k = 0; k < 128; k += 5) {
+  for (const int k : {0, 31, 70, 127}) {
     std::fill(one.begin(), one.end(), uint16_t{0});
     for (size_t i = 0; i < kStretch; ++i)
       if (PairOrderOf(Format::kFp8).k[i] == k) one[i] = 0x3f80;
