@@ -81,8 +81,10 @@ class WeightPool {
       // as in Gaussian weights whose largest of a block is 448.
       if (format == tensor::Format::kBF16)
         bits = (bits & 0x807f807f807f807fu) | 0x3f003f003f003f00u;
-      if (format == tensor::Format::kFp8) bits = (bits & 0x9f9f9f9f9f9f9f9fu) | 0x2020202020202020u;
-      if (format == tensor::Format::kFp8 && i % 8192 == 0) bits &= ~uint64_t{0xff};
+      if (format == tensor::Format::kFp8) {
+        bits = (bits & 0x9f9f9f9f9f9f9f9fu) | 0x2020202020202020u;
+        if (i % 8192 == 0) bits &= ~uint64_t{0xff};
+      }
       std::memcpy(memory_.data() + i, &bits, 8);
     }
     return memory_;

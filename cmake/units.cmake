@@ -1,8 +1,8 @@
 # Compilers spend most of a build on what headers bring into each file. So the files of one folder are compiled
-# eight at a time, which takes a quarter of the work. Names of one file that another of its eight has as well
+# eight at a time. Names of one file that another of its eight has as well
 # (in unnamed namespaces) are errors then: share or rename them, or, where both are the right ones as in tests of
-# sisters, list the file here. Files with options of their own are compiled alone. The preset `dev` compiles every file alone
-# and finds the one that leans on another's includes.
+# sisters, list the file here. Files with options of their own are compiled alone. The preset `dev` compiles
+# every file alone and finds the one that leans on another's includes.
 set(FATHOM_FILES_PER_UNIT 8)
 set(FATHOM_FILES_ALONE
   src/api/openai/completions_answer_test.cc src/api/openai/completions_request_test.cc

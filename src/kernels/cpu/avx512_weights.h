@@ -76,22 +76,7 @@ struct E4M3Registers {
   *high_half = _mm512_unpackhi_epi8(low, high);
 }
 
-// A scale of E4M3 codes. A normal code times it is BF16 with the code's bits in their places and
-// `added` on top of the exponent, unless the result is none: `has_sums` says for which scales it
-// is.
-struct E4M3Scale {
-  uint8_t scale;
-  bool has_sums;
-  __m512i added;
-};
-[[gnu::always_inline]] static inline E4M3Scale MakeE4M3Scale(uint8_t scale) {
-  // Exponents 1 to 15 of the code, less 7, plus the scale's, as BF16 has them: 1 to 254.
-  const int exponent = scale - 7;
-  return {scale, exponent >= 0 && exponent <= 239,
-          _mm512_set1_epi16(static_cast<int16_t>(exponent * 128))};
-}
-
-// Whether no code of the two is zero, subnormal or NaN: of trained weights one in thousands is.
+// Whether no code of the two is zero, subnormal or NaN: of Gaussian weights one in 8,000 is.
 [[gnu::always_inline]] static inline bool AreNormalE4M3(__m512i a, __m512i b) {
   // Twice the magnitude less 16 is below 2 * 0x7f - 16 for normal codes and wraps for small ones.
   const __m512i less = _mm512_set1_epi8(-16);
@@ -101,7 +86,7 @@ struct E4M3Scale {
                                 _mm512_set1_epi8(static_cast<char>(0xee))) == 0;
 }
 
-// DecodeE4M3 of normal codes: loads nothing, and loads bound the decoding of one row.
+// DecodeE4M3 of normal codes, without loads; `added`: what the scale adds to the BF16 exponents.
 [[gnu::always_inline]] static inline void DecodeNormalE4M3(__m512i codes, __m512i added,
                                                            __m512i* low_half, __m512i* high_half) {
   // Rows of bit matrices: byte 7 - i picks the bits whose parity is bit i of the result. The code
@@ -203,15 +188,18 @@ class StretchReader {
   // with one or two inputs, whose loads bound it; slower where decoding fills gaps between
   // products.
   [[gnu::always_inline]] void ReadNormal(int64_t four, __m512i* w) const {
-    const E4M3Scale scale = MakeE4M3Scale(stretch_.scale[four]);
+    const uint8_t scale = stretch_.scale[four];
+    // Exponents 1 to 15 of the code, less 7, plus the scale's are those of BF16: 1 to 254.
+    const int exponent = scale - 7;
     __m512i a = _mm512_loadu_si512(stretch_.codes + four * 128);
     __m512i b = _mm512_loadu_si512(stretch_.codes + four * 128 + 64);
     asm("" : "+v"(a), "+v"(b));  // once loaded they are copied; compilers would load them again
-    if (scale.has_sums && AreNormalE4M3(a, b)) [[likely]] {
-      DecodeNormalE4M3(a, scale.added, &w[0], &w[1]);
-      DecodeNormalE4M3(b, scale.added, &w[2], &w[3]);
+    if (exponent >= 0 && exponent <= 239 && AreNormalE4M3(a, b)) [[likely]] {
+      const __m512i added = _mm512_set1_epi16(static_cast<int16_t>(exponent * 128));
+      DecodeNormalE4M3(a, added, &w[0], &w[1]);
+      DecodeNormalE4M3(b, added, &w[2], &w[3]);
     } else {
-      const E4M3Registers table = LoadE4M3(*E4M3Tables::tables[scale.scale]);
+      const E4M3Registers table = LoadE4M3(*E4M3Tables::tables[scale]);
       DecodeE4M3(a, table, &w[0], &w[1]);
       DecodeE4M3(b, table, &w[2], &w[3]);
     }
