@@ -95,7 +95,7 @@ void WriteRows(const Config& config, Sequence& sequence, int64_t count, int valu
 }
 
 // A number for everything that a sequence holds.
-uint64_t Sum(const Config& config, Sequence& sequence) {
+uint64_t SumOfBytes(const Config& config, Sequence& sequence) {
   uint64_t sum = kHashStart;
   const auto add = [&](const void* data, int64_t bytes) {
     sum = HashText({static_cast<const char*>(data), static_cast<size_t>(bytes)}, sum);
@@ -121,20 +121,20 @@ TEST(Sequence, AForkAndItsOriginGoTheirOwnWays) {
   const auto pool = PagePool::Make(MakePageLayout(config, numerics::Mode::kOfficial).bytes);
   Sequence origin(config, 2000, numerics::Mode::kOfficial, pool);
   WriteRows(config, origin, 300, 1);
-  const uint64_t before = Sum(config, origin);
+  const uint64_t before = SumOfBytes(config, origin);
   const int64_t pages = pool->pages_in_use();
   const auto fork = origin.Fork(1000);
   EXPECT_EQ(pool->pages_in_use(), pages);  // nothing is copied
-  EXPECT_EQ(Sum(config, *fork), before);
+  EXPECT_EQ(SumOfBytes(config, *fork), before);
   WriteRows(config, *fork, 100, 50);
-  EXPECT_EQ(Sum(config, origin), before);
+  EXPECT_EQ(SumOfBytes(config, origin), before);
   EXPECT_EQ(pool->pages_in_use(), pages + 2);  // the page that was open, and the next
-  const uint64_t forked = Sum(config, *fork);
+  const uint64_t forked = SumOfBytes(config, *fork);
   EXPECT_NE(forked, before);
   WriteRows(config, origin, 500, 90);
-  EXPECT_EQ(Sum(config, *fork), forked);
+  EXPECT_EQ(SumOfBytes(config, *fork), forked);
   origin.Reset();
-  EXPECT_EQ(Sum(config, *fork), forked);
+  EXPECT_EQ(SumOfBytes(config, *fork), forked);
 }
 
 TEST(Sequence, GoesOnFromPagesAndTail) {
@@ -149,7 +149,7 @@ TEST(Sequence, GoesOnFromPagesAndTail) {
   EXPECT_EQ(restored.length(), 0);
   ASSERT_TRUE(restored.Restore(384, origin.pages(), tail));
   EXPECT_EQ(restored.length(), 384);
-  EXPECT_EQ(Sum(config, restored), Sum(config, origin));
+  EXPECT_EQ(SumOfBytes(config, restored), SumOfBytes(config, origin));
   EXPECT_EQ(restored.pages()[2], origin.pages()[2]);
 }
 
