@@ -33,6 +33,7 @@ struct Block {
   int64_t stride;
   StretchView stretch[kTileRows];
   int64_t ahead;  // from there to what is fetched meanwhile
+  bool small_cache;
   alignas(64) uint16_t decoded[kTileRows][kStretch];
   alignas(64) float scales[kTileRows][16];        // FP4: of the lanes
   alignas(64) std::byte copy[kTileRows][kBytes];  // of stretches that are not whole
@@ -95,7 +96,8 @@ class RowGroup {
 template <Format kFormat, int kHalf>
 [[gnu::always_inline]] inline void DecodeHalf(Block<kFormat>& block, int64_t r) {
   constexpr int64_t kHalfBytes = CodeBytes<kFormat>(kStretch / 2);
-  Prefetch<2>(block.stretch[r].codes + block.ahead + kHalf * kHalfBytes, kHalfBytes);
+  FetchWeights(block.stretch[r].codes + block.ahead + kHalf * kHalfBytes, kHalfBytes,
+               block.small_cache);
   if constexpr (kFormat != Format::kBF16) {
     StretchReader<kFormat> reader;
     reader.Start(block.stretch[r]);
@@ -189,12 +191,13 @@ struct GroupSums {
 };
 
 template <Format kFormat>
-void DotBatch(const DotTask& task, const uint16_t* const* x) {
+void DotBatch(const DotTask& task, const uint16_t* const* x, bool small_cache) {
   const int64_t width = PackedWidth(kFormat, task.w.cols);
   const int64_t stretches = (width + kStretch - 1) / kStretch;
   const int64_t tiles = (task.count + kTileInputs - 1) / kTileInputs;
   GroupSums sums;
   Block<kFormat> blocks[2];
+  blocks[0].small_cache = blocks[1].small_cache = small_cache;
   Block<kFormat>* now = &blocks[0];
   Block<kFormat>* next = &blocks[1];
   RowGroup<kFormat> group(task, task.row_begin);
@@ -244,7 +247,7 @@ void DotBatch(const DotTask& task, const uint16_t* const* x) {
 
 }  // namespace
 
-void DotBatchAvx512(const DotTask& task, const uint16_t* const* x) {
+void DotBatchAvx512(const DotTask& task, const uint16_t* const* x, bool small_cache) {
   DotTask some = task;
   const int64_t groups = (task.count + kBatchInputsMax - 1) / kBatchInputsMax;
   for (int64_t group = 0, first = 0; group < groups; ++group, first += some.count) {
@@ -252,13 +255,13 @@ void DotBatchAvx512(const DotTask& task, const uint16_t* const* x) {
     some.y = task.y + first * task.y_stride;
     switch (task.w.format) {
       case Format::kBF16:
-        DotBatch<Format::kBF16>(some, x + first);
+        DotBatch<Format::kBF16>(some, x + first, small_cache);
         break;
       case Format::kFp8:
-        DotBatch<Format::kFp8>(some, x + first);
+        DotBatch<Format::kFp8>(some, x + first, small_cache);
         break;
       case Format::kFp4:
-        DotBatch<Format::kFp4>(some, x + first);
+        DotBatch<Format::kFp4>(some, x + first, small_cache);
         break;
       case Format::kF32:
         return;  // F32 weights have the float32 product only.

@@ -24,16 +24,29 @@ constexpr int kInputsInRegisters = 4;
 template <Format kFormat>
 constexpr int kInputsPerDecoding = kFormat == Format::kFp4 ? kInputsInRegisters : kFewInputs;
 
+// Up to so many one row is multiplied at a time, with more two.
+template <Format kFormat>
+constexpr int kInputsOfOneRow = kFormat == Format::kFp4 ? 1 : 2;
+
 // How far ahead of its use a sequential stream of weights is fetched, by measurement.
 template <Format kFormat>
 constexpr int64_t kPrefetchBytes = kFormat == Format::kBF16 ? 4096 : 6144;
+// The same for two rows side by side, into the first-level cache.
+constexpr int64_t kPrefetchBytesOfPairs = 4096;
+
+// What is fetched while a stretch of kRows rows is multiplied: as many bytes of each row from `from`
+// on.
+template <int kRows>
+struct FetchedRows {
+  const std::byte* from[kRows];
+  bool small_cache;
+};
 
 // acc[r][i] += the lane sums of a stretch of kRows rows that share their scales for kInputs inputs,
-// which are read from x[i] + offset on. Fetches as many bytes from `ahead` on, into the
-// second-level cache: fetching into the first one is slower here than not fetching at all.
+// which are read from x[i] + offset on.
 template <Format kFormat, int kRows, int kInputs>
 [[gnu::always_inline]] inline void AddDirect(const StretchView (&stretch)[kRows],
-                                             const std::byte* const (&ahead)[kRows],
+                                             const FetchedRows<kRows>& ahead,
                                              const uint16_t* const* x, int64_t offset,
                                              __m512 (&acc)[kRows][kInputs]) {
   constexpr int64_t kHalfBytes = CodeBytes<kFormat>(2 * kBlock);
@@ -46,7 +59,7 @@ template <Format kFormat, int kRows, int kInputs>
     __m512 p[kRows][kInputs];
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
-      Prefetch<2>(ahead[r] + half * kHalfBytes, kHalfBytes);
+      FetchWeights(ahead.from[r] + half * kHalfBytes, kHalfBytes, ahead.small_cache);
 #pragma GCC unroll 4
       for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
     }
@@ -90,7 +103,7 @@ template <Format kFormat, int kRows, int kInputs>
 // makes FP4 with 4 inputs a quarter slower.
 template <Format kFormat, int kRows, int kInputs>
 [[gnu::always_inline]] inline void AddInLoops(const StretchView (&stretch)[kRows],
-                                              const std::byte* const (&ahead)[kRows],
+                                              const FetchedRows<kRows>& ahead,
                                               const uint16_t* const* x, int64_t offset,
                                               float (*sums)[kInputs][16]) {
   constexpr int64_t kHalfBytes = CodeBytes<kFormat>(2 * kBlock);
@@ -106,7 +119,7 @@ template <Format kFormat, int kRows, int kInputs>
   for (int64_t half = 0; half < 2; ++half) {
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
-      Prefetch<2>(ahead[r] + half * kHalfBytes, kHalfBytes);
+      FetchWeights(ahead.from[r] + half * kHalfBytes, kHalfBytes, ahead.small_cache);
 #pragma GCC unroll 8
       for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
     }
@@ -149,144 +162,178 @@ template <Format kFormat, int kRows, int kInputs>
 // AddInLoops in a function of its own, where compilers need fewer registers for what is around it.
 template <Format kFormat, int kRows, int kInputs>
 [[gnu::noinline]] void AddInLoopsApart(const StretchView (&stretch)[kRows],
-                                       const std::byte* const (&ahead)[kRows],
+                                       const FetchedRows<kRows>& ahead,
                                        const uint16_t* const* x, int64_t offset,
                                        float (*sums)[kInputs][16]) {
   AddInLoops<kFormat, kRows, kInputs>(stretch, ahead, x, offset, sums);
 }
 
-// Whether rows are read from one end to the other. With more inputs, of BF16 weights with more than
-// two, which take as much room as the weights, they are read part by part with 16 rows, so that the
-// inputs' part (16 KB) stays in the first-level cache.
-constexpr int64_t kRowsPerPart = 16;
+// Whether rows are read from one end to the other, so that their memory is one stream. With more
+// inputs, of BF16 weights with more than two, which take as much room as the weights, they are read
+// part by part with 16 rows, so that the inputs' part (16 KB) stays in the first-level cache.
 template <Format kFormat, int kInputs>
 constexpr bool kIsStream = kInputs <= (kFormat == Format::kBF16 ? 2 : kInputsInRegisters);
 
-// What is fetched while stretch b of row o + r of kRows is multiplied. Of rows in a stream it is
-// always the memory after what was fetched before: two streams side by side are slower than one.
+// Rows o to o + kRows, which share their scales, times kInputs inputs. What is fetched is always the
+// memory `distance` after what was fetched before: two streams side by side are slower than one.
 template <Format kFormat, int kRows, int kInputs>
-[[gnu::always_inline]] inline const std::byte* FetchFrom(const tensor::QuantView& w, int64_t o,
-                                                         int r, int64_t b, int64_t distance) {
-  const bool in_turn = kIsStream<kFormat, kInputs>;
-  const RowReader<kFormat> row(w, in_turn ? o : o + r);
-  return row.codes(in_turn ? kRows * b + r : b) + distance;
-}
-
-// Adds the stretches [first, end) of kRows rows from o on to the sums of kInputs inputs.
-template <Format kFormat, int kRows, int kInputs>
-void DotRun(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, int64_t distance,
-            const uint16_t* const* x, float (*sums)[kInputs][16]) {
-  constexpr int64_t kBytes = CodeBytes<kFormat>(kStretch);
-  const int64_t whole = w.cols / kStretch;
-  const uint16_t* input[kInputs];
+[[gnu::always_inline]] inline void StreamRows(const DotTask& task, int64_t o, int64_t distance,
+                                              const uint16_t* const* x, bool small_cache,
+                                              float* y) {
+  const int64_t whole = task.w.cols / kStretch;
+  RowReader<kFormat> row[kRows];
   __m512 acc[kRows][kInputs];
-#pragma GCC unroll 4
-  for (int i = 0; i < kInputs; ++i) {
-    input[i] = x[i];
 #pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) acc[r][i] = _mm512_load_ps(sums[r][i]);
+  for (int r = 0; r < kRows; ++r) {
+    row[r] = RowReader<kFormat>(task.w, o + r);
+#pragma GCC unroll 4
+    for (int i = 0; i < kInputs; ++i) acc[r][i] = _mm512_setzero_ps();
   }
   StretchView stretch[kRows];
-  const std::byte* ahead[kRows];
-  for (int64_t b = first; b < Smaller(end, whole); ++b) {
+  FetchedRows<kRows> ahead;
+  ahead.small_cache = small_cache;
+  const auto add = [&] [[gnu::always_inline]] (int64_t b) {
 #pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) {
-      const RowReader<kFormat> row(w, o + r);
-      stretch[r] = row.Whole(b);
-      ahead[r] = FetchFrom<kFormat, kRows, kInputs>(w, o, r, b, distance);
-    }
-    AddDirect<kFormat, kRows, kInputs>(stretch, ahead, input, b * kStretch, acc);
+    for (int r = 0; r < kRows; ++r) ahead.from[r] = row[0].codes(kRows * b + r) + distance;
+    AddDirect<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, acc);
+  };
+  for (int64_t b = 0; b < whole; ++b) {
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) stretch[r] = row[r].Whole(b);
+    add(b);
   }
-  if (end > whole) {
-    alignas(64) std::byte copy[kRows][kBytes];
+  if (whole * kStretch < task.w.cols) {
+    alignas(64) std::byte copy[kRows][CodeBytes<kFormat>(kStretch)];
 #pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) {
-      const RowReader<kFormat> row(w, o + r);
-      stretch[r] = row.Last(whole, copy[r]);
-      ahead[r] = FetchFrom<kFormat, kRows, kInputs>(w, o, r, whole, distance);
-    }
-    AddDirect<kFormat, kRows, kInputs>(stretch, ahead, input, whole * kStretch, acc);
+    for (int r = 0; r < kRows; ++r) stretch[r] = row[r].Last(whole, copy[r]);
+    add(whole);
   }
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int i = 0; i < kInputs; ++i) _mm512_store_ps(sums[r][i], acc[r][i]);
+    for (int i = 0; i < kInputs; ++i)
+      y[i * task.y_stride + (o + r - task.row_begin)] = Vec512::Fold(acc[r][i]);
   }
 }
 
-// The same for more inputs than kInputsInRegisters.
+// All rows of the task in a stream. With several inputs two rows side by side share what they read
+// of the inputs and tables; with fewer, one is faster from memory, though not from a cache. What
+// these rows need beside the multiplications counts: with rows of 1 KB it was a third of the time.
+template <Format kFormat, int kInputs>
+void DotStream(const DotTask& task, const uint16_t* const* inputs, bool small_cache, float* y) {
+  constexpr int kPair = kInputs > kInputsOfOneRow<kFormat> ? 2 : 1;
+  const uint16_t* x[kInputs];
+#pragma GCC unroll 4
+  for (int i = 0; i < kInputs; ++i) x[i] = inputs[i];
+  int64_t distance = kPrefetchBytes<kFormat>;
+  if constexpr (kPair == 2) {
+    // To the next pairs, as many as it takes.
+    const int64_t least = small_cache ? kPrefetchBytes<kFormat> : kPrefetchBytesOfPairs;
+    const int64_t pair_bytes = kPair * task.w.row_bytes();
+    distance = (least + pair_bytes - 1) / pair_bytes * pair_bytes;
+  }
+  int64_t o = task.row_begin;
+  while (o < task.row_end) {
+    if constexpr (kPair == 2) {
+      const RowReader<kFormat> row(task.w, o), next(task.w, o + 1);
+      if (o + 1 < task.row_end && row.SharesScales(next)) {
+        StreamRows<kFormat, 2, kInputs>(task, o, distance, x, small_cache, y);
+        o += 2;
+        continue;
+      }
+    }
+    StreamRows<kFormat, 1, kInputs>(task, o, distance, x, small_cache, y);
+    ++o;
+  }
+}
+
+// Where kRows rows are fetched from while a stretch of theirs is multiplied: so many bytes from it.
+struct FetchPlan {
+  int64_t distance;
+  bool small_cache;
+
+  template <Format kFormat, int kRows>
+  [[gnu::always_inline]] FetchedRows<kRows> At(const RowReader<kFormat> (&row)[kRows],
+                                               int64_t b) const {
+    FetchedRows<kRows> ahead;
+    ahead.small_cache = small_cache;
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) ahead.from[r] = row[r].codes(b) + distance;
+    return ahead;
+  }
+};
+
+// Adds the stretches [first, end) of kRows rows from o on to the sums of kInputs inputs.
 template <Format kFormat, int kRows, int kInputs>
-void DotRunInLoops(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end,
-                   int64_t distance, const uint16_t* const* x, float (*sums)[kInputs][16]) {
+void AddPart(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end,
+             const FetchPlan& plan, const uint16_t* const* x, float (*sums)[kInputs][16]) {
   const int64_t whole = w.cols / kStretch;
+  RowReader<kFormat> row[kRows];
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) row[r] = RowReader<kFormat>(w, o + r);
+  __m512 acc[kRows][kInputs];
+  if constexpr (kInputs <= kInputsInRegisters) {
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kInputs; ++i) acc[r][i] = _mm512_load_ps(sums[r][i]);
+    }
+  }
   for (int64_t b = first; b < end; ++b) {
     alignas(64) std::byte copy[kRows][CodeBytes<kFormat>(kStretch)];
     StretchView stretch[kRows];
-    const std::byte* ahead[kRows];
 #pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) {
-      const RowReader<kFormat> row(w, o + r);
-      stretch[r] = b < whole ? row.Whole(b) : row.Last(b, copy[r]);
-      ahead[r] = row.codes(b) + distance;
-    }
-    if constexpr (kFormat == Format::kBF16) {
+    for (int r = 0; r < kRows; ++r)
+      stretch[r] = b < whole ? row[r].Whole(b) : row[r].Last(b, copy[r]);
+    const FetchedRows<kRows> ahead = plan.At(row, b);
+    if constexpr (kInputs <= kInputsInRegisters) {
+      AddDirect<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, acc);
+    } else if constexpr (kFormat == Format::kBF16) {
       AddInLoopsApart<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, sums);
     } else {
       AddInLoops<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, sums);
     }
   }
-}
-
-template <Format kFormat, int kRows, int kInputs>
-void AddRows(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, int64_t distance,
-             const uint16_t* const* x, float (*sums)[kInputs][16]) {
   if constexpr (kInputs <= kInputsInRegisters) {
-    DotRun<kFormat, kRows, kInputs>(w, o, first, end, distance, x, sums);
-  } else {
-    DotRunInLoops<kFormat, kRows, kInputs>(w, o, first, end, distance, x, sums);
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kInputs; ++i) _mm512_store_ps(sums[r][i], acc[r][i]);
+    }
   }
 }
 
-// All rows of the task for kInputs inputs. With several inputs two rows side by side share what
-// they read of the inputs and tables; with few, one stream from memory is faster, though not from a
-// cache.
+// All rows of the task for kInputs inputs, 16 of them part by part, in pairs.
 template <Format kFormat, int kInputs>
-void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
-  constexpr bool kStream = kIsStream<kFormat, kInputs>;
-  constexpr int kPair = kInputs > (kFormat == Format::kFp4 ? 1 : 2) ? 2 : 1;
-  constexpr int64_t kRows = kStream ? kPair : kRowsPerPart;
+void DotParts(const DotTask& task, const uint16_t* const* x, bool small_cache, float* y) {
+  constexpr int64_t kRows = 16;
+  constexpr int kPair = 2;
+  constexpr int64_t kPart = kInputs <= kInputsInRegisters ? kRows / kInputs : 2;
   const int64_t stretches = (task.w.cols + kStretch - 1) / kStretch;
-  const int64_t part = kStream                         ? stretches
-                       : kInputs <= kInputsInRegisters ? kRowsPerPart / kInputs
-                                                       : 2;
-  const int64_t pair_bytes = kPair * task.w.row_bytes();
-  // From what is multiplied to what is fetched meanwhile, in the part that starts at stretch b.
+  const int64_t row_bytes = task.w.row_bytes();
+  // Of the part that starts at stretch b: of long rows to the same part of later ones, of others to
+  // their own next part, or the first one of the row whose turn comes after it.
   const auto distance = [&](int64_t b) -> int64_t {
-    if constexpr (kStream && kPair == 1) return kPrefetchBytes<kFormat>;
-    // In a stream to the next pairs, as many as it takes.
-    if constexpr (kStream)
-      return (kPrefetchBytes<kFormat> + pair_bytes - 1) / pair_bytes * pair_bytes;
-    // Of long rows to the same part of later ones, of others to their own next part, or the first
-    // one of the row whose turn comes after it.
     if constexpr (kFormat == Format::kBF16)
-      return (kInputs <= kInputsInRegisters ? 2 : 4) * pair_bytes;
-    return b + part < stretches ? CodeBytes<kFormat>(part * kStretch)
-                                : kRows * task.w.row_bytes() - CodeBytes<kFormat>(b * kStretch);
+      return (kInputs <= kInputsInRegisters ? 2 : 4) * kPair * row_bytes;
+    return b + kPart < stretches ? CodeBytes<kFormat>(kPart * kStretch)
+                                 : kRows * row_bytes - CodeBytes<kFormat>(b * kStretch);
   };
   alignas(64) float sums[kRows][kInputs][16];
   for (int64_t o = task.row_begin; o < task.row_end; o += kRows) {
     const int64_t rows = Smaller(kRows, task.row_end - o);
     __builtin_memset(sums, 0, sizeof(sums));
-    for (int64_t b = 0; b < stretches; b += part) {
-      const int64_t end = Smaller(b + part, stretches);
+    for (int64_t b = 0; b < stretches; b += kPart) {
+      const int64_t end = Smaller(b + kPart, stretches);
+      const FetchPlan plan{distance(b), small_cache};
       for (int64_t r = 0; r < rows; r += kPair) {
         const int64_t pair = Smaller(kPair, rows - r);
         const RowReader<kFormat> first_row(task.w, o + r), last_row(task.w, o + r + pair - 1);
         if (pair == kPair && first_row.SharesScales(last_row)) {
-          AddRows<kFormat, kPair, kInputs>(task.w, o + r, b, end, distance(b), x, sums + r);
+          AddPart<kFormat, kPair, kInputs>(task.w, o + r, b, end, plan, x, sums + r);
         } else {
           for (int64_t one = r; one < r + pair; ++one)
-            AddRows<kFormat, 1, kInputs>(task.w, o + one, b, end, distance(b), x, sums + one);
+            AddPart<kFormat, 1, kInputs>(task.w, o + one, b, end, plan, x, sums + one);
         }
       }
     }
@@ -432,23 +479,28 @@ template <Format kFormat, int kRows, int kInputs, bool kIsWhole>
   }
 }
 
-// y [kInputs, rows] <- all rows of a panel times kInputs inputs.
-template <Format kFormat, int kInputs, int64_t kPanelRows>
+// y [kInputs, rows] <- all rows of a panel times kInputs inputs. With a small cache what `ahead` says
+// is fetched meanwhile; cores with a larger one bring inputs and weights in time by themselves, and
+// are slower with these fetches.
+template <Format kFormat, int kInputs, bool kSmallCache>
 void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, int64_t y_stride,
              Ahead ahead, Panel& panel) {
   // Stores wait for their lines in order, those of the sums behind those of y.
   for (int m = 0; m < kInputs; ++m)
     Prefetch<2>(reinterpret_cast<const std::byte*>(y + m * y_stride), rows * 4);
   const int64_t parts = (width + Panel::kWidth - 1) / Panel::kWidth;
-  constexpr int64_t share = Panel::kWidth / kPanelRows;  // of a part of the next inputs, a row
+  // Of a part of the next inputs, for each row.
+  constexpr int64_t share = Panel::kWidth / (Panel::kRows / 2);
   for (int64_t b = 0; b < parts; ++b) {
     const PartPlace part(b, width);
     for (int64_t row = 0; row < rows; row += kTileRows) {
-      for (int64_t m = 0; m < ahead.inputs; ++m)
-        Prefetch<2>(reinterpret_cast<const std::byte*>(ahead.x[m] + part.offset + row * share),
-                    kTileRows * share * 2);
-      Prefetch<2>(ahead.codes, ahead.lines * 64);
-      ahead.codes += ahead.lines * 64;
+      if constexpr (kSmallCache) {
+        for (int64_t m = 0; m < ahead.inputs; ++m)
+          Prefetch<2>(reinterpret_cast<const std::byte*>(ahead.x[m] + part.offset + row * share),
+                      kTileRows * share * 2);
+        Prefetch<2>(ahead.codes, ahead.lines * 64);
+        ahead.codes += ahead.lines * 64;
+      }
       const int64_t place = b * rows + row;
       const uint16_t* codes = panel.codes + place * Panel::kWidth;
       const float(*scales)[16] = panel.scales + place * Panel::kStretches;
@@ -482,24 +534,22 @@ void DotPanels(const DotTask& task, const uint16_t* const* x, bool small_cache) 
   for (int64_t o = task.row_begin; o < task.row_end; o += panel_rows) {
     const int64_t rows = Smaller(panel_rows, task.row_end - o);
     for (int64_t r = 0; r < rows; ++r) DecodeToPanel<kFormat>(task.w, o + r, r, rows, panel);
-    const RowReader<kFormat> next_row(task.w, Smaller(o + rows, task.w.rows - 1));
-    const int64_t bytes = rows * CodeBytes<kFormat>(task.w.cols);
-    const int64_t tiles = parts * ((rows + kTileRows - 1) / kTileRows);
     float* y = task.y + (o - task.row_begin);
     if (small_cache) {
+      const RowReader<kFormat> next_row(task.w, Smaller(o + rows, task.w.rows - 1));
+      const int64_t bytes = rows * CodeBytes<kFormat>(task.w.cols);
+      const int64_t tiles = parts * ((rows + kTileRows - 1) / kTileRows);
       PassOverPanel<kTileInputsInSmallCache>(
           task, x, next_row.codes(0), bytes, tiles,
           [&](int64_t first, auto inputs, const Ahead& ahead) {
-            DotRows<kFormat, inputs, Panel::kRows / 2>(
-                width, rows, x + first, y + first * task.y_stride, task.y_stride, ahead, panel);
+            DotRows<kFormat, inputs, true>(width, rows, x + first, y + first * task.y_stride,
+                                           task.y_stride, ahead, panel);
           });
     } else {
-      PassOverPanel<kTileInputs>(task, x, next_row.codes(0), bytes, tiles,
-                                 [&](int64_t first, auto inputs, const Ahead& ahead) {
-                                   DotRows<kFormat, inputs, Panel::kRows>(
-                                       width, rows, x + first, y + first * task.y_stride,
-                                       task.y_stride, ahead, panel);
-                                 });
+      ForShares<kTileInputs>(task.count, [&](int64_t first, auto inputs) {
+        DotRows<kFormat, inputs, false>(width, rows, x + first, y + first * task.y_stride,
+                                        task.y_stride, Ahead{}, panel);
+      });
     }
   }
 }
@@ -508,11 +558,16 @@ template <Format kFormat>
 void Dot(const DotTask& task, const uint16_t* const* x, bool small_cache) {
   if (task.count <= kFewInputs) {
     return ForShares<kInputsPerDecoding<kFormat>>(task.count, [&](int64_t first, auto inputs) {
-      DotDirect<kFormat, inputs>(task, x + first, task.y + first * task.y_stride);
+      float* y = task.y + first * task.y_stride;
+      if constexpr (kIsStream<kFormat, inputs>) {
+        DotStream<kFormat, inputs>(task, x + first, small_cache, y);
+      } else {
+        DotParts<kFormat, inputs>(task, x + first, small_cache, y);
+      }
     });
   }
   // Rows too long for a panel, which no known model has, go the way of a batch.
-  if (task.count <= kBatchInputs || task.w.cols > Panel::kColsMax) return DotBatchAvx512(task, x);
+  if (task.count <= kBatchInputs || task.w.cols > Panel::kColsMax) return DotBatchAvx512(task, x, small_cache);
   DotPanels<kFormat>(task, x, small_cache);
 }
 
