@@ -152,6 +152,16 @@ TEST(Paths, ProductsAtTheWidthsOfTheModels) {
   }
 }
 
+// What is kept from row to row for few inputs changes with the row of scales, and has an end.
+TEST(Paths, FewInputsUnderSeveralRowsOfScales) {
+  Random random(6);
+  for (const int64_t count : {1, 2, 3, 5}) {
+    for (const Values values : {Values::kOrdinary, Values::kWild})
+      CheckDot({Format::kFp8, 270, 640, count}, false, values, random);
+    CheckDot({Format::kFp8, 3, 33000, count}, false, Values::kOrdinary, random);
+  }
+}
+
 // Rows around the panels of either size, and inputs around their tiles.
 TEST(Paths, ProductsAroundPanels) {
   Random random(3);

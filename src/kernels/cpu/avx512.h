@@ -6,9 +6,12 @@
 namespace fathom::kernels::cpu {
 
 void DotBF16Avx512(const DotTask& task, const uint16_t* const* x);
-// The same with the panels and fetches that are best with a small first-level cache (Zen 4) or those
-// with a larger one (Zen 5).
+// The same with the panels and fetches that are best with a small first-level cache (Zen 4) or
+// those with a larger one (Zen 5).
 void DotBF16Avx512With(const DotTask& task, const uint16_t* const* x, bool small_cache);
+// The same for so many inputs at most.
+void DotFewAvx512(const DotTask& task, const uint16_t* const* x, bool small_cache);
+inline constexpr int64_t kFewInputsMax = 7;
 // The same for any number of inputs, so many of them at a time.
 void DotBatchAvx512(const DotTask& task, const uint16_t* const* x, bool small_cache);
 inline constexpr int64_t kBatchInputsMax = 24;

@@ -151,7 +151,7 @@ template <Format kFormat, int kInputs, bool kIsWhole>
       for (int n = 0; n < kTileRows; ++n) p[m][n] = _mm512_setzero_ps();
     }
     const int64_t end = kIsWhole ? (half + 1) * kStretch / 2 : at + 32 * steps[half];
-#pragma GCC unroll 1
+#pragma GCC unroll 2
     for (; at < end; at += 32) {
       __m512i w[kTileRows];
 #pragma GCC unroll 4

@@ -143,7 +143,8 @@ struct StretchView {
   const std::byte* codes = nullptr;
   const uint8_t* scale = nullptr;  // of its first block (FP8) or group (FP4)
   int64_t blocks = 4;
-  int64_t groups = 16;  // FP4: scales that belong to the row
+  int64_t groups = 16;             // FP4: scales that belong to the row
+  const int32_t* added = nullptr;  // FP8: NormalScales of its first block, or none
 };
 
 // Reads a stretch four steps at a time.
@@ -184,22 +185,19 @@ class StretchReader {
     }
   }
 
-  // FP8: the same without the loads of a table where no code is one of the rare ones. For one row
-  // with one or two inputs, whose loads bound it; slower where decoding fills gaps between
-  // products.
+  // FP8: the same without the loads of a table where the stretch has NormalScales and no code is
+  // one of the rare ones. For one row with one or two inputs, whose loads bound it; slower where
+  // decoding fills gaps between products.
   [[gnu::always_inline]] void ReadNormal(int64_t four, __m512i* w) const {
-    const uint8_t scale = stretch_.scale[four];
-    // Exponents 1 to 15 of the code, less 7, plus the scale's are those of BF16: 1 to 254.
-    const int exponent = scale - 7;
     __m512i a = _mm512_loadu_si512(stretch_.codes + four * 128);
     __m512i b = _mm512_loadu_si512(stretch_.codes + four * 128 + 64);
     asm("" : "+v"(a), "+v"(b));  // once loaded they are copied; compilers would load them again
-    if (exponent >= 0 && exponent <= 239 && AreNormalE4M3(a, b)) [[likely]] {
-      const __m512i added = _mm512_set1_epi16(static_cast<int16_t>(exponent * 128));
+    if (stretch_.added != nullptr && AreNormalE4M3(a, b)) [[likely]] {
+      const __m512i added = _mm512_set1_epi32(stretch_.added[four]);
       DecodeNormalE4M3(a, added, &w[0], &w[1]);
       DecodeNormalE4M3(b, added, &w[2], &w[3]);
     } else {
-      const E4M3Registers table = LoadE4M3(*E4M3Tables::tables[scale]);
+      const E4M3Registers table = LoadE4M3(*E4M3Tables::tables[stretch_.scale[four]]);
       DecodeE4M3(a, table, &w[0], &w[1]);
       DecodeE4M3(b, table, &w[2], &w[3]);
     }
@@ -243,6 +241,33 @@ template <int kLocality>
   }
 }
 
+// What the scales of a row of FP8 blocks add to the BF16 exponents of normal codes: the same for
+// the 128 rows of weights under them.
+class NormalScales {
+ public:
+  // Of the first block on; null where a scale is so large or small that a product with it is not
+  // normal, or there are too many.
+  const int32_t* Of(const uint8_t* scales, int64_t blocks) {
+    if (scales != scales_) {
+      scales_ = scales;
+      are_normal_ = blocks <= kBlocksMax;
+      for (int64_t b = 0; are_normal_ && b < blocks; ++b) {
+        // Exponents 1 to 15 of the code, less 7, plus the scale's are those of BF16: 1 to 254.
+        const int exponent = scales[b] - 7;
+        are_normal_ = exponent >= 0 && exponent <= 239;
+        added_[b] = exponent * (128 << 16 | 128);
+      }
+    }
+    return are_normal_ ? added_ : nullptr;
+  }
+
+ private:
+  static constexpr int64_t kBlocksMax = 256;
+  int32_t added_[kBlocksMax];  // in both halves, of BF16 values
+  const uint8_t* scales_ = nullptr;
+  bool are_normal_ = false;
+};
+
 // Where the stretches of a row stand. The last one, when it is not whole, is copied and padded with
 // zeros, so that nothing past the row is read.
 template <Format kFormat>
@@ -258,6 +283,7 @@ class RowReader {
   bool SharesScales(const RowReader& other) const {
     return kFormat != Format::kFp8 || row_.scale == other.row_.scale;
   }
+  const uint8_t* scales() const { return row_.scale; }
   // One of the first cols / 512.
   [[gnu::always_inline]] StretchView Whole(int64_t stretch) const {
     return {codes(stretch), ScaleOf(stretch), 4, 16};
