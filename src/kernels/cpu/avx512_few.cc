@@ -249,32 +249,20 @@ void DotStream(const DotTask& task, const uint16_t* const* inputs, bool small_ca
   }
 }
 
-// Where kRows rows are fetched from while a stretch of theirs is multiplied: so many bytes from it.
+// Where rows are fetched from while a stretch of theirs is multiplied: so many bytes behind it.
 struct FetchPlan {
   int64_t distance;
   bool small_cache;
-
-  template <Format kFormat, int kRows>
-  [[gnu::always_inline]] FetchedRows<kRows> At(const RowReader<kFormat> (&row)[kRows],
-                                               int64_t b) const {
-    FetchedRows<kRows> ahead;
-    ahead.small_cache = small_cache;
-#pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) ahead.from[r] = row[r].codes(b) + distance;
-    return ahead;
-  }
 };
 
 // Adds the stretches [first, end) of kRows rows from o on to the sums of kInputs inputs.
 template <Format kFormat, int kRows, int kInputs>
-void AddPart(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end,
-             const FetchPlan& plan, const uint16_t* const* x, float (*sums)[kInputs][16]) {
+void AddPart(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, FetchPlan plan,
+             const uint16_t* const* x, float (*sums)[kInputs][16]) {
+  constexpr bool kInRegisters = kInputs <= kInputsInRegisters;
   const int64_t whole = w.cols / kStretch;
-  RowReader<kFormat> row[kRows];
-#pragma GCC unroll 2
-  for (int r = 0; r < kRows; ++r) row[r] = RowReader<kFormat>(w, o + r);
   __m512 acc[kRows][kInputs];
-  if constexpr (kInputs <= kInputsInRegisters) {
+  if constexpr (kInRegisters) {
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
@@ -284,11 +272,15 @@ void AddPart(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end,
   for (int64_t b = first; b < end; ++b) {
     alignas(64) std::byte copy[kRows][CodeBytes<kFormat>(kStretch)];
     StretchView stretch[kRows];
+    FetchedRows<kRows> ahead;
+    ahead.small_cache = plan.small_cache;
 #pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r)
-      stretch[r] = b < whole ? row[r].Whole(b) : row[r].Last(b, copy[r]);
-    const FetchedRows<kRows> ahead = plan.At(row, b);
-    if constexpr (kInputs <= kInputsInRegisters) {
+    for (int r = 0; r < kRows; ++r) {
+      const RowReader<kFormat> row(w, o + r);
+      stretch[r] = b < whole ? row.Whole(b) : row.Last(b, copy[r]);
+      ahead.from[r] = row.codes(b) + plan.distance;
+    }
+    if constexpr (kInRegisters) {
       AddDirect<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, acc);
     } else if constexpr (kFormat == Format::kBF16) {
       AddInLoopsApart<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, sums);
@@ -296,7 +288,7 @@ void AddPart(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end,
       AddInLoops<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, sums);
     }
   }
-  if constexpr (kInputs <= kInputsInRegisters) {
+  if constexpr (kInRegisters) {
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
@@ -318,6 +310,7 @@ void DotParts(const DotTask& task, const uint16_t* const* x, bool small_cache, f
   const auto distance = [&](int64_t b) -> int64_t {
     if constexpr (kFormat == Format::kBF16)
       return (kInputs <= kInputsInRegisters ? 2 : 4) * kPair * row_bytes;
+    if (stretches <= kPart && !small_cache) return 2 * kPair * row_bytes;
     return b + kPart < stretches ? CodeBytes<kFormat>(kPart * kStretch)
                                  : kRows * row_bytes - CodeBytes<kFormat>(b * kStretch);
   };
