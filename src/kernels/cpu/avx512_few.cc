@@ -36,7 +36,7 @@ constexpr int64_t kPrefetchBytesOfPairs = 4096;
 template <int kRows>
 struct FetchedRows {
   const std::byte* from[kRows];
-  bool small_cache;
+  bool to_second;  // into the second-level cache
 };
 
 // acc[r][i] += the lane sums of a stretch of kRows rows that share their scales for kInputs inputs,
@@ -56,7 +56,7 @@ template <Format kFormat, int kRows, int kInputs>
     __m512 p[kRows][kInputs];
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
-      FetchWeights(ahead.from[r] + half * kHalfBytes, kHalfBytes, ahead.small_cache);
+      FetchWeights(ahead.from[r] + half * kHalfBytes, kHalfBytes, ahead.to_second);
 #pragma GCC unroll 4
       for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
     }
@@ -116,7 +116,7 @@ template <Format kFormat, int kRows, int kInputs>
   for (int64_t half = 0; half < 2; ++half) {
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
-      FetchWeights(ahead.from[r] + half * kHalfBytes, kHalfBytes, ahead.small_cache);
+      FetchWeights(ahead.from[r] + half * kHalfBytes, kHalfBytes, ahead.to_second);
 #pragma GCC unroll 8
       for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
     }
@@ -191,7 +191,7 @@ template <Format kFormat, int kRows, int kInputs>
     added = normal.Of(row[0].scales(), (task.w.cols + kBlock - 1) / kBlock);
   StretchView stretch[kRows];
   FetchedRows<kRows> ahead;
-  ahead.small_cache = small_cache;
+  ahead.to_second = small_cache || kRows == 1;
   const auto add = [&] [[gnu::always_inline]] (int64_t b) {
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) ahead.from[r] = row[0].codes(kRows * b + r) + distance;
@@ -273,7 +273,7 @@ void AddPart(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, 
     alignas(64) std::byte copy[kRows][CodeBytes<kFormat>(kStretch)];
     StretchView stretch[kRows];
     FetchedRows<kRows> ahead;
-    ahead.small_cache = plan.small_cache;
+    ahead.to_second = plan.small_cache;
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
       const RowReader<kFormat> row(w, o + r);
