@@ -237,8 +237,8 @@ void DotStream(const DotTask& task, const uint16_t* const* inputs, bool small_ca
   int64_t o = task.row_begin;
   while (o < task.row_end) {
     if constexpr (kPair == 2) {
-      const RowReader<kFormat> row(task.w, o), next(task.w, o + 1);
-      if (o + 1 < task.row_end && row.SharesScales(next)) {
+      if (o + 1 < task.row_end &&
+          RowReader<kFormat>(task.w, o).SharesScales(RowReader<kFormat>(task.w, o + 1))) {
         StreamRows<kFormat, 2, kInputs>(task, o, distance, x, small_cache, normal, y);
         o += 2;
         continue;
