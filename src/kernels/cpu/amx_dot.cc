@@ -9,6 +9,7 @@
 #if defined(__x86_64__)
 
 #include "kernels/cpu/amx_tiles.h"
+#include "kernels/cpu/shares.h"
 #include "kernels/cpu/vec512.h"
 #include "kernels/pack.h"
 
@@ -327,19 +328,7 @@ void Dot(const DotTask& task, const InputTiles& x) {
 
 void DotTilesAmx(const DotTask& task, const InputTiles& x) {
   SetShapes(kSide);
-  switch (task.w.format) {
-    case Format::kBF16:
-      Dot<Format::kBF16>(task, x);
-      break;
-    case Format::kFp8:
-      Dot<Format::kFp8>(task, x);
-      break;
-    case Format::kFp4:
-      Dot<Format::kFp4>(task, x);
-      break;
-    case Format::kF32:
-      break;  // F32 weights have the float32 product only.
-  }
+  ForFormat(task.w.format, [&](auto format) { Dot<format>(task, x); });
   _tile_release();
 }
 

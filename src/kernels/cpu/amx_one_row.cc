@@ -5,6 +5,7 @@
 #if defined(__x86_64__)
 
 #include "kernels/cpu/amx_tiles.h"
+#include "kernels/cpu/shares.h"
 
 namespace fathom::kernels::cpu {
 namespace {
@@ -100,22 +101,10 @@ void DotWholeTiles(const DotTask& task, const uint16_t* x) {
 
 void DotOneAmx(const DotTask& task, const uint16_t* const* x) {
   SetShapes(1);
-  switch (task.w.format) {
-    case Format::kBF16:
-      if (AreWholeTiles(task)) {
-        DotWholeTiles(task, x[0]);
-      } else {
-        DotOne<Format::kBF16>(task, x[0]);
-      }
-      break;
-    case Format::kFp8:
-      DotOne<Format::kFp8>(task, x[0]);
-      break;
-    case Format::kFp4:
-      DotOne<Format::kFp4>(task, x[0]);
-      break;
-    case Format::kF32:
-      break;  // F32 weights have the float32 product only.
+  if (task.w.format == Format::kBF16 && AreWholeTiles(task)) {
+    DotWholeTiles(task, x[0]);
+  } else {
+    ForFormat(task.w.format, [&](auto format) { DotOne<format>(task, x[0]); });
   }
   _tile_release();
 }

@@ -387,16 +387,7 @@ void Dot(const DotTask& task, const uint16_t* const* x) {
 }  // namespace
 
 void DotBF16Avx2(const DotTask& task, const uint16_t* const* x) {
-  switch (task.w.format) {
-    case Format::kBF16:
-      return Dot<Format::kBF16>(task, x);
-    case Format::kFp8:
-      return Dot<Format::kFp8>(task, x);
-    case Format::kFp4:
-      return Dot<Format::kFp4>(task, x);
-    case Format::kF32:
-      return;  // F32 weights have the float32 product only.
-  }
+  ForFormat(task.w.format, [&](auto format) { Dot<format>(task, x); });
 }
 
 }  // namespace fathom::kernels::cpu

@@ -253,19 +253,7 @@ void DotBatchAvx512(const DotTask& task, const uint16_t* const* x, bool small_ca
   for (int64_t group = 0, first = 0; group < groups; ++group, first += some.count) {
     some.count = (task.count - first + groups - group - 1) / (groups - group);
     some.y = task.y + first * task.y_stride;
-    switch (task.w.format) {
-      case Format::kBF16:
-        DotBatch<Format::kBF16>(some, x + first, small_cache);
-        break;
-      case Format::kFp8:
-        DotBatch<Format::kFp8>(some, x + first, small_cache);
-        break;
-      case Format::kFp4:
-        DotBatch<Format::kFp4>(some, x + first, small_cache);
-        break;
-      case Format::kF32:
-        return;  // F32 weights have the float32 product only.
-    }
+    ForFormat(task.w.format, [&](auto format) { DotBatch<format>(some, x + first, small_cache); });
   }
 }
 

@@ -227,15 +227,6 @@ void DotPanels(const DotTask& task, const uint16_t* const* x, bool small_cache) 
   }
 }
 
-template <Format kFormat>
-void Dot(const DotTask& task, const uint16_t* const* x, bool small_cache) {
-  if (task.count <= kFewInputsMax) return DotFewAvx512(task, x, small_cache);
-  // Rows too long for a panel, which no known model has, go the way of a batch.
-  if (task.count <= kBatchInputs || task.w.cols > Panel::kColsMax)
-    return DotBatchAvx512(task, x, small_cache);
-  DotPanels<kFormat>(task, x, small_cache);
-}
-
 }  // namespace
 
 void DotBF16Avx512(const DotTask& task, const uint16_t* const* x) {
@@ -243,16 +234,11 @@ void DotBF16Avx512(const DotTask& task, const uint16_t* const* x) {
 }
 
 void DotBF16Avx512With(const DotTask& task, const uint16_t* const* x, bool small_cache) {
-  switch (task.w.format) {
-    case Format::kBF16:
-      return Dot<Format::kBF16>(task, x, small_cache);
-    case Format::kFp8:
-      return Dot<Format::kFp8>(task, x, small_cache);
-    case Format::kFp4:
-      return Dot<Format::kFp4>(task, x, small_cache);
-    case Format::kF32:
-      return;  // F32 weights have the float32 product only.
-  }
+  if (task.count <= kFewInputsMax) return DotFewAvx512(task, x, small_cache);
+  // Rows too long for a panel, which no known model has, go the way of a batch.
+  if (task.count <= kBatchInputs || task.w.cols > Panel::kColsMax)
+    return DotBatchAvx512(task, x, small_cache);
+  ForFormat(task.w.format, [&](auto format) { DotPanels<format>(task, x, small_cache); });
 }
 
 }  // namespace fathom::kernels::cpu

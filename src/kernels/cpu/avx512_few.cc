@@ -219,7 +219,8 @@ template <Format kFormat, int kRows, int kInputs>
 
 // All rows of the task in a stream. With several inputs two rows side by side share what they read
 // of the inputs and tables; with fewer, one is faster from memory, though not from a cache. What
-// these rows need beside the multiplications counts: with rows of 1 KB it was a third of the time.
+// these rows need beside the multiplications counts: with rows of 1 KB it was up to a third of the
+// time.
 template <Format kFormat, int kInputs>
 void DotStream(const DotTask& task, const uint16_t* const* inputs, bool small_cache, float* y) {
   constexpr int kPair = kInputs > kInputsOfOneRow<kFormat> ? 2 : 1;
@@ -353,16 +354,7 @@ void DotFew(const DotTask& task, const uint16_t* const* x, bool small_cache) {
 }  // namespace
 
 void DotFewAvx512(const DotTask& task, const uint16_t* const* x, bool small_cache) {
-  switch (task.w.format) {
-    case Format::kBF16:
-      return DotFew<Format::kBF16>(task, x, small_cache);
-    case Format::kFp8:
-      return DotFew<Format::kFp8>(task, x, small_cache);
-    case Format::kFp4:
-      return DotFew<Format::kFp4>(task, x, small_cache);
-    case Format::kF32:
-      return;  // F32 weights have the float32 product only.
-  }
+  ForFormat(task.w.format, [&](auto format) { DotFew<format>(task, x, small_cache); });
 }
 
 }  // namespace fathom::kernels::cpu

@@ -11,6 +11,7 @@
 
 #include "kernels/cpu/dot_f32.h"
 #include "kernels/cpu/neon_decode.h"
+#include "kernels/cpu/shares.h"
 #include "kernels/cpu/vec128.h"
 #include "kernels/linear.h"
 
@@ -232,16 +233,7 @@ void Dot(const DotTask& task, const uint16_t* const* x) {
 }  // namespace
 
 void DotBF16Neon(const DotTask& task, const uint16_t* const* x) {
-  switch (task.w.format) {
-    case Format::kBF16:
-      return Dot<Format::kBF16>(task, x);
-    case Format::kFp8:
-      return Dot<Format::kFp8>(task, x);
-    case Format::kFp4:
-      return Dot<Format::kFp4>(task, x);
-    case Format::kF32:
-      return;  // F32 weights have the float32 product only.
-  }
+  ForFormat(task.w.format, [&](auto format) { Dot<format>(task, x); });
 }
 
 }  // namespace fathom::kernels::cpu

@@ -1,5 +1,6 @@
-// How the inputs of a product are dealt out to kernels that are compiled for each number of them up
-// to a few, and what is fetched meanwhile. Everything here is private to the file that includes it,
+// How a product finds the kernel that is compiled for its format of weights, how its inputs are
+// dealt out to kernels that are compiled for each number of them up to a few, and what is fetched
+// meanwhile. Everything here is private to the file that includes it,
 // whose instruction set it is compiled for.
 #pragma once
 
@@ -11,6 +12,23 @@
 
 namespace fathom::kernels::cpu {
 namespace {
+
+// body(format), with a std::integral_constant, for the formats that have a BF16 product: F32
+// weights have the float32 product only.
+template <typename Body>
+void ForFormat(tensor::Format format, const Body& body) {
+  using tensor::Format;
+  switch (format) {
+    case Format::kBF16:
+      return body(std::integral_constant<Format, Format::kBF16>());
+    case Format::kFp8:
+      return body(std::integral_constant<Format, Format::kFp8>());
+    case Format::kFp4:
+      return body(std::integral_constant<Format, Format::kFp4>());
+    case Format::kF32:
+      return;
+  }
+}
 
 // body(first, n) for equal shares of `count` inputs, or nearly so, of kMax at most: 9 inputs are 5
 // and 4 where kMax is 6. `n` is a std::integral_constant.
