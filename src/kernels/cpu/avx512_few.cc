@@ -192,7 +192,7 @@ template <Format kFormat, int kRows, int kInputs>
   StretchView stretch[kRows];
   FetchedRows<kRows> ahead;
   ahead.to_second = small_cache || kRows == 1;
-  const auto add = [&] [[gnu::always_inline]] (int64_t b) {
+  const auto add = [&](int64_t b) __attribute__((always_inline)) {
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) ahead.from[r] = row[0].codes(kRows * b + r) + distance;
     if (added != nullptr) stretch[0].added = added + 4 * b;
