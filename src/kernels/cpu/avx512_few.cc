@@ -191,7 +191,8 @@ template <Format kFormat, int kRows, int kInputs>
     added = normal.Of(row[0].scales(), (task.w.cols + kBlock - 1) / kBlock);
   StretchView stretch[kRows];
   FetchedRows<kRows> ahead;
-  ahead.to_second = small_cache || kRows == 1;
+  // By measurement, as distances are.
+  ahead.to_second = small_cache || kInputs == 1 || kFormat == Format::kBF16;
   const auto add = [&](int64_t b) __attribute__((always_inline)) {
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) ahead.from[r] = row[0].codes(kRows * b + r) + distance;
