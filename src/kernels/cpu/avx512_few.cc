@@ -53,6 +53,8 @@ template <Format kFormat, int kRows, int kInputs>
   __m512 sum[kRows][kInputs];
 #pragma GCC unroll 2
   for (int64_t half = 0; half < 2; ++half) {
+    // BF16: compilers would issue the fetches of both halves in one burst.
+    if constexpr (kFormat == Format::kBF16) asm volatile("" ::: "memory");
     __m512 p[kRows][kInputs];
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
