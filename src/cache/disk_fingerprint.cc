@@ -106,8 +106,8 @@ Result<uint64_t> ModelFingerprint(const std::string& model_dir, kernels::Path pa
     hasher.Add(name);
     FATHOM_TRY_VOID(AddFile(hasher, model_dir + "/" + name));
   }
-  // The number grows with every change to the order in which tiles add.
-  if (kernels::IsTiled(path)) hasher.Add("tiles 2");
+  // The numbers grow with every change to the order in which lanes or tiles add.
+  hasher.Add(kernels::IsTiled(path) ? "tiles 2" : "lanes 2");
   return hasher.Value();
 }
 

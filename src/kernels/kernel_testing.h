@@ -28,9 +28,11 @@ class Random : public SplitMix64 {
 };
 
 enum class Values {
-  kOrdinary,  // what checkpoints hold
-  kWild,      // any bits: NaN, infinities, subnormals, overflowing products
-  kTiny,      // exponents down to the subnormals: most products underflow, some barely
+  kOrdinary,   // what checkpoints hold
+  kWild,       // any bits: NaN, infinities, subnormals, overflowing products
+  kTiny,       // exponents down to the subnormals: most products underflow, some barely
+  kFar,        // values and scales of 2^-40 to 2^40: products far from each other, all normal
+  kFarScales,  // ordinary values under scales of any bits
 };
 
 // A float of any bits, but half of the time an ordinary one, so that not every sum is NaN.
@@ -45,9 +47,24 @@ inline float TinyFloat(Random& random) {
                               (exponent << 23));
 }
 
+// Of 2^-40 to 2^41.
+inline float FarFloat(Random& random) {
+  const uint32_t exponent = static_cast<uint32_t>(127 - 40 + random.Below(81));
+  return std::bit_cast<float>((static_cast<uint32_t>(random.Bits()) & 0x807fffffu) |
+                              (exponent << 23));
+}
+
 inline float RandomFloat(Values values, Random& random) {
   if (values == Values::kWild) return WildFloat(random);
+  if (values == Values::kFar) return FarFloat(random);
   return values == Values::kTiny ? TinyFloat(random) : random.Signed();
+}
+
+inline uint8_t RandomScale(Values values, Random& random) {
+  if (values == Values::kWild || values == Values::kFarScales)
+    return static_cast<uint8_t>(random.Bits());
+  return static_cast<uint8_t>(values == Values::kFar ? 127 - 40 + random.Below(81)
+                                                     : 118 + random.Below(12));
 }
 
 inline std::vector<float> RandomFloats(int64_t n, Values values, bool bf16, Random& random) {
@@ -88,8 +105,7 @@ inline Weights RandomWeights(tensor::Format format, int64_t rows, int64_t cols, 
     for (int64_t i = 0; i < bytes; ++i)
       if ((data[i] & std::byte{0x7f}) == std::byte{0x7f}) data[i] = std::byte{0x3a};
   const int64_t scale_bytes = w.view.bytes() - bytes;
-  for (int64_t i = 0; i < scale_bytes; ++i)
-    w.scales.push_back(static_cast<uint8_t>(is_wild ? random.Bits() : 118 + random.Below(12)));
+  for (int64_t i = 0; i < scale_bytes; ++i) w.scales.push_back(RandomScale(values, random));
   w.view.data = data;
   w.view.scale = w.scales.data();
   return w;

@@ -3,14 +3,16 @@
 // Summation order of one output element, for every number of rows, chunking, thread count and path:
 //
 // * BF16 products (official mode): inputs are cut into stretches of 512. Within a stretch 16 lanes
-//   add pairs of products, once for steps 0..7 and once for steps 8..15, each from zero:
-//   p[l] += w[odd] * x[odd]; p[l] += w[even] * x[even], each a fused multiply-add (two sums,
-//   because one would be a chain longer than a processor looks ahead). Which k stands at (step,
-//   lane, odd/even) depends on the weight format (PairOrder below: the order in which the vector
-//   decoder of that format delivers values). Then acc[l] += p_first[l] + p_second[l]. At the end 16
-//   lanes fold to 8, 4, 2, 1: acc[l] += acc[l + half]. FP8 weights enter as code times scale, which
-//   BF16 holds exactly (below its range: zero; above: infinity). FP4 weights enter unscaled: a lane
-//   holds inputs of one scale, and acc[l] += (p_first[l] + p_second[l]) * scale is fused.
+//   add pairs of products, step after step, from zero: p[l] += w[odd] * x[odd];
+//   p[l] += w[even] * x[even], each a fused multiply-add. Which k stands at (step, lane, odd/even)
+//   depends on the weight format (PairOrder below: the order in which the vector decoder of that
+//   format delivers values). Then acc[l] += p[l]. At the end 16 lanes fold to 8, 4, 2, 1:
+//   acc[l] += acc[l + half]. FP8 weights enter as code times scale, which BF16 holds exactly (below
+//   its range: zero; above: infinity). FP4 weights enter unscaled: a lane holds inputs of one
+//   scale, and acc[l] += p[l] * scale is fused. (The sums of a stretch are 16 steps long: with
+//   shorter ones, tiles of many rows and inputs leave their registers so often that it costs a
+//   tenth of their speed; in longer ones, a processor that multiplies one row by one input waits
+//   for the sum before, because it does not look ahead to the next stretch.)
 // * float32 products (pure mode, and Activation::kF32): acc[j][l] with j = 0..3, l = 0..15 adds
 //   w[k] * x[k] for k = 64 i + 16 j + l, i ascending, each product rounded; then
 //   (acc[0] + acc[1]) + (acc[2] + acc[3]) per lane, and the same fold.

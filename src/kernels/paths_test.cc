@@ -173,6 +173,14 @@ TEST(Paths, ProductsAroundPanels) {
   }
 }
 
+// Panels hold FP4 weights scaled or not, as inputs and scales allow.
+TEST(Paths, ProductsOfFp4UnderScalesOfAnySize) {
+  Random random(7);
+  for (const Values values : {Values::kFar, Values::kFarScales, Values::kTiny, Values::kWild})
+    for (const int64_t cols : {96, 512, 1184, 2048})
+      CheckDot({Format::kFp4, 70, cols, 53}, false, values, random);
+}
+
 // Rows around the groups of a batch, and inputs around its tiles and the most of it.
 TEST(Paths, ProductsOfBatches) {
   Random random(4);

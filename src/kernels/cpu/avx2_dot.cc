@@ -17,11 +17,10 @@ namespace {
 
 using F = Vec256::F;
 
-// Values of a stretch in eight lanes, of half a stretch, and of four steps in them. They stand as
+// Values of a stretch in eight lanes, and of four steps in them. They stand as
 // [eight lanes][step][odd, even][8].
 constexpr int64_t kEight = kStretch / 2;
-constexpr int64_t kHalf = kEight / 2;
-constexpr int64_t kFour = kHalf / 2;
+constexpr int64_t kFour = kEight / 4;
 
 // Up to this many inputs the weights are decoded in registers, above it into a panel: by
 // measurement (bench/products_bench.cc).
@@ -76,40 +75,59 @@ template <Format kFormat>
   return _mm256_add_ps(acc, p);
 }
 
-// acc[i] += the lane sums of a stretch for kInputs inputs, laid out at x.
-template <Format kFormat, int kInputs>
-[[gnu::always_inline]] inline void AddDirect(const StretchView& stretch, const float* x,
+// Stretches that add up side by side, by measurement: a sum is a chain of multiply-adds, and with
+// few of them a processor would wait, because it does not look beyond a stretch. A single input has
+// two chains anyway, its lower and upper lanes.
+template <Format kFormat>
+constexpr int SideBySide(int inputs) {
+  if (kFormat == Format::kFp4) return inputs <= 2 ? 2 : 1;
+  return kFormat == Format::kFp8 && inputs == 2 ? 2 : 1;
+}
+
+// acc[i] += the lane sums of kSide stretches, one after the other, for kInputs inputs, laid out at
+// x.
+template <Format kFormat, int kSide, int kInputs>
+[[gnu::always_inline]] inline void AddDirect(const StretchView* stretch, const float* x,
                                              __m256 (*acc)[2]) {
-  // A sum is a chain of multiply-adds: one or two inputs add up both halves side by side, a single
-  // one all 16 lanes.
   constexpr int kEights = kInputs == 1 ? 2 : 1;
-  const F scales = kFormat == Format::kFp4 ? Fp4Scales(stretch.scale) : Vec256::Zero();
+  F scales[kSide];
+#pragma GCC unroll 2
+  for (int b = 0; b < kSide; ++b)
+    scales[b] = kFormat == Format::kFp4 ? Fp4Scales(stretch[b].scale) : Vec256::Zero();
 #pragma GCC unroll 2
   for (int eight = 0; eight < 2; eight += kEights) {
-    StretchReader<kFormat> reader[kEights];
-    __m256 p[kEights][2][kInputs];
+    StretchReader<kFormat> reader[kSide][kEights];
+    __m256 p[kSide][kEights][kInputs];
 #pragma GCC unroll 2
-    for (int e = 0; e < kEights; ++e) {
-      reader[e].Start(stretch, eight + e);
+    for (int b = 0; b < kSide; ++b) {
+#pragma GCC unroll 2
+      for (int e = 0; e < kEights; ++e) {
+        reader[b][e].Start(stretch[b], eight + e);
 #pragma GCC unroll 4
-      for (int i = 0; i < kInputs; ++i) p[e][0][i] = p[e][1][i] = _mm256_setzero_ps();
+        for (int i = 0; i < kInputs; ++i) p[b][e][i] = _mm256_setzero_ps();
+      }
     }
 #pragma GCC unroll 4
-    for (int64_t k = 0; k < 4; ++k) {
-      const int64_t index = kInputs <= 2 ? k / 2 + k % 2 * 2 : k;
-      if (index >= stretch.blocks) continue;
+    for (int64_t index = 0; index < 4; ++index) {
 #pragma GCC unroll 2
-      for (int e = 0; e < kEights; ++e)
-        AddFour<kInputs>(reader[e].Read(index),
-                         x + kInputs * ((eight + e) * kEight + index * kFour), p[e][index / 2]);
+      for (int b = 0; b < kSide; ++b) {
+        if (index >= stretch[b].blocks) continue;
+        const float* value = x + kInputs * (b * kStretch + index * kFour);
+#pragma GCC unroll 2
+        for (int e = 0; e < kEights; ++e)
+          AddFour<kInputs>(reader[b][e].Read(index), value + kInputs * (eight + e) * kEight,
+                           p[b][e]);
+      }
     }
 #pragma GCC unroll 2
-    for (int e = 0; e < kEights; ++e) {
-      const __m256 scale = eight + e == 0 ? scales.low : scales.high;
+    for (int b = 0; b < kSide; ++b) {
+#pragma GCC unroll 2
+      for (int e = 0; e < kEights; ++e) {
+        const __m256 scale = eight + e == 0 ? scales[b].low : scales[b].high;
 #pragma GCC unroll 4
-      for (int i = 0; i < kInputs; ++i)
-        acc[i][eight + e] =
-            AddStretch<kFormat>(acc[i][eight + e], _mm256_add_ps(p[e][0][i], p[e][1][i]), scale);
+        for (int i = 0; i < kInputs; ++i)
+          acc[i][eight + e] = AddStretch<kFormat>(acc[i][eight + e], p[b][e][i], scale);
+      }
     }
   }
 }
@@ -137,11 +155,20 @@ void DotDirect(const DotTask& task, const uint16_t* const* x, float* y) {
 #pragma GCC unroll 8
         for (int i = 0; i < 2 * kInputs; ++i)
           acc[i / 2][i % 2] = _mm256_load_ps(sums[r][i / 2][i % 2]);
-        for (int64_t b = first; b < end; ++b) {
-          Prefetch(row.codes(b) + kPrefetchBytes, CodeBytes<kFormat>(kStretch));
-          AddDirect<kFormat, kInputs>(row.At(b, copy), laid_out + (b - first) * kInputs * kStretch,
-                                      acc);
-        }
+        int64_t b = first;
+        const auto add = [&]<int kSide>(std::integral_constant<int, kSide>)
+            __attribute__((always_inline)) {
+          StretchView stretch[kSide];
+#pragma GCC unroll 2
+          for (int i = 0; i < kSide; ++i) stretch[i] = row.At(b + i, copy);
+          Prefetch(row.codes(b) + kPrefetchBytes, CodeBytes<kFormat>(kSide * kStretch));
+          AddDirect<kFormat, kSide, kInputs>(stretch, laid_out + (b - first) * kInputs * kStretch,
+                                             acc);
+          b += kSide;
+        };
+        constexpr int kSide = SideBySide<kFormat>(kInputs);
+        while (b + kSide <= end) add(std::integral_constant<int, kSide>());
+        if (b < end) add(std::integral_constant<int, 1>());
 #pragma GCC unroll 8
         for (int i = 0; i < 2 * kInputs; ++i)
           _mm256_store_ps(sums[r][i / 2][i % 2], acc[i / 2][i % 2]);
@@ -248,9 +275,8 @@ struct TileStretch {
   const float (*scales)[16];
 };
 
-// Adds a stretch to the sums of a tile. The halves of the stretch are summed one after the other,
-// and the first is put aside. A function of its own, so that the compiler keeps its pointers in
-// registers.
+// Adds a stretch to the sums of a tile. A function of its own, so that the compiler keeps its
+// pointers in registers.
 template <Format kFormat, int kInputs, bool kLaysOut>
 [[gnu::noinline]] void DotTile(const TileStretch& stretch, const uint16_t* const* x, float* values,
                                float (*sums)[kTileRows][16]) {
@@ -259,22 +285,9 @@ template <Format kFormat, int kInputs, bool kLaysOut>
   for (int m = 0; m < kInputs; ++m) input[m] = x[m] + stretch.offset;
 #pragma GCC unroll 1
   for (int64_t eight = 0; eight < 2; ++eight) {
-    const float* w = stretch.weights + kTileRows * eight * kEight;
-    float* v = values + kInputs * eight * kEight;
-    alignas(32) float first[kInputs][kTileRows][8];
     __m256 p[kInputs][kTileRows];
-#pragma GCC unroll 1
-    for (int64_t half = 0; half < 2; ++half) {
-      const int64_t steps = half == 0 ? Smaller(stretch.steps, 8) : stretch.steps - 8;
-      SumSteps<kInputs, kLaysOut>(steps, w + kTileRows * half * kHalf, v + kInputs * half * kHalf,
-                                  input, half * kStretch / 2 + 16 * eight, p);
-      if (half == 1) break;
-#pragma GCC unroll 4
-      for (int m = 0; m < kInputs; ++m) {
-#pragma GCC unroll 3
-        for (int n = 0; n < kTileRows; ++n) _mm256_store_ps(first[m][n], p[m][n]);
-      }
-    }
+    SumSteps<kInputs, kLaysOut>(stretch.steps, stretch.weights + kTileRows * eight * kEight,
+                                values + kInputs * eight * kEight, input, 16 * eight, p);
 #pragma GCC unroll 3
     for (int n = 0; n < kTileRows; ++n) {
       const __m256 scale = kFormat == Format::kFp4 ? _mm256_load_ps(stretch.scales[n] + 8 * eight)
@@ -283,8 +296,7 @@ template <Format kFormat, int kInputs, bool kLaysOut>
       for (int m = 0; m < kInputs; ++m) {
         float* to = sums[m][n] + 8 * eight;
         const __m256 acc = stretch.offset == 0 ? _mm256_setzero_ps() : _mm256_load_ps(to);
-        const __m256 sum = _mm256_add_ps(_mm256_load_ps(first[m][n]), p[m][n]);
-        _mm256_store_ps(to, AddStretch<kFormat>(acc, sum, scale));
+        _mm256_store_ps(to, AddStretch<kFormat>(acc, p[m][n], scale));
       }
     }
   }

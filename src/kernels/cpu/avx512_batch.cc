@@ -127,49 +127,36 @@ struct Meanwhile {
 };
 
 // Adds a block to the sums of kInputs inputs, whose values x[i] + offset on stand beside it; the
-// halves of the stretch have `steps` steps. A function of its own, so that the compiler keeps its
-// pointers in registers.
+// stretch has `steps` steps. A function of its own, so that the compiler keeps its pointers in
+// registers.
 template <Format kFormat, int kInputs, bool kIsWhole>
-[[gnu::noinline]] void MultiplyTile(const Block<kFormat>& block, const int64_t (&steps)[2],
+[[gnu::noinline]] void MultiplyTile(const Block<kFormat>& block, int64_t steps,
                                     const uint16_t* const* x, int64_t offset,
                                     float (*sums)[kTileRows][16],
                                     const Meanwhile<kFormat>& meanwhile) {
-  alignas(64) float first[kInputs][kTileRows][16];
+  const uint16_t* input[kInputs];
+#pragma GCC unroll 8
+  for (int m = 0; m < kInputs; ++m) input[m] = x[m] + offset;
+  const std::byte* rows = block.rows;
+  const int64_t stride = kFormat == Format::kBF16 ? block.stride : kDecodedStride;
   __m512 p[kInputs][kTileRows];
-  int64_t at = 0;
-#pragma GCC unroll 1
-  for (int64_t half = 0; half < 2; ++half) {
-    // Read again after decoding, during which their registers are used.
-    const uint16_t* input[kInputs];
 #pragma GCC unroll 8
-    for (int m = 0; m < kInputs; ++m) input[m] = x[m] + offset;
-    const std::byte* rows = block.rows;
-    const int64_t stride = kFormat == Format::kBF16 ? block.stride : kDecodedStride;
-#pragma GCC unroll 8
-    for (int m = 0; m < kInputs; ++m) {
+  for (int m = 0; m < kInputs; ++m) {
 #pragma GCC unroll 4
-      for (int n = 0; n < kTileRows; ++n) p[m][n] = _mm512_setzero_ps();
-    }
-    const int64_t end = kIsWhole ? (half + 1) * kStretch / 2 : at + 32 * steps[half];
+    for (int n = 0; n < kTileRows; ++n) p[m][n] = _mm512_setzero_ps();
+  }
+  const int64_t end = kIsWhole ? kStretch : 32 * steps;
 #pragma GCC unroll 2
-    for (; at < end; at += 32) {
-      __m512i w[kTileRows];
+  for (int64_t at = 0; at < end; at += 32) {
+    __m512i w[kTileRows];
 #pragma GCC unroll 4
-      for (int n = 0; n < kTileRows; ++n) w[n] = _mm512_loadu_si512(rows + n * stride + 2 * at);
-#pragma GCC unroll 8
-      for (int m = 0; m < kInputs; ++m) {
-        const __m512i value = _mm512_loadu_si512(input[m] + at);
-#pragma GCC unroll 4
-        for (int n = 0; n < kTileRows; ++n) p[m][n] = DotPair(p[m][n], w[n], value);
-      }
-    }
-    if (half == 1) break;
+    for (int n = 0; n < kTileRows; ++n) w[n] = _mm512_loadu_si512(rows + n * stride + 2 * at);
 #pragma GCC unroll 8
     for (int m = 0; m < kInputs; ++m) {
+      const __m512i value = _mm512_loadu_si512(input[m] + at);
 #pragma GCC unroll 4
-      for (int n = 0; n < kTileRows; ++n) _mm512_store_ps(first[m][n], p[m][n]);
+      for (int n = 0; n < kTileRows; ++n) p[m][n] = DotPair(p[m][n], w[n], value);
     }
-    meanwhile.template Decode<0>();
   }
 #pragma GCC unroll 4
   for (int n = 0; n < kTileRows; ++n) {
@@ -178,10 +165,10 @@ template <Format kFormat, int kInputs, bool kIsWhole>
 #pragma GCC unroll 8
     for (int m = 0; m < kInputs; ++m) {
       const __m512 acc = offset == 0 ? _mm512_setzero_ps() : _mm512_load_ps(sums[m][n]);
-      const __m512 sum = _mm512_add_ps(_mm512_load_ps(first[m][n]), p[m][n]);
-      _mm512_store_ps(sums[m][n], AddStretch<kFormat>(acc, sum, scales));
+      _mm512_store_ps(sums[m][n], AddStretch<kFormat>(acc, p[m][n], scales));
     }
   }
+  meanwhile.template Decode<0>();
   meanwhile.template Decode<1>();
 }
 
@@ -208,8 +195,7 @@ void DotBatch(const DotTask& task, const uint16_t* const* x, bool small_cache) {
   for (int64_t o = task.row_begin; o < task.row_end; o += kGroupRows) {
     const int64_t rows = group.rows();
     for (int64_t b = 0; b < stretches; ++b) {
-      const int64_t all = Smaller(kStretch, width - b * kStretch) / 32;
-      const int64_t steps[2] = {Smaller(all, 8), all - Smaller(all, 8)};
+      const int64_t steps = Smaller(kStretch, width - b * kStretch) / 32;
       for (int64_t r = 0; r < rows; r += kTileRows) {
         Meanwhile<kFormat> meanwhile{next, 0, 0};
         int64_t parts = tiles;
@@ -226,8 +212,8 @@ void DotBatch(const DotTask& task, const uint16_t* const* x, bool small_cache) {
         int64_t part = 0;
         ForShares<kTileInputs>(task.count, [&](int64_t first, auto inputs) {
           if (parts > 0) meanwhile.end = ++part * kTileRows / parts;
-          const auto multiply = steps[1] == 8 ? MultiplyTile<kFormat, inputs, true>
-                                              : MultiplyTile<kFormat, inputs, false>;
+          const auto multiply = steps == kStretch / 32 ? MultiplyTile<kFormat, inputs, true>
+                                                       : MultiplyTile<kFormat, inputs, false>;
           multiply(*now, steps, x + first, b * kStretch, &sums.lanes[r / kTileRows][first],
                    meanwhile);
           meanwhile.begin = meanwhile.end;

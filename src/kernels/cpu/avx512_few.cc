@@ -39,65 +39,81 @@ struct FetchedRows {
   bool to_second;  // into the second-level cache
 };
 
-// acc[r][i] += the lane sums of a stretch of kRows rows that share their scales for kInputs inputs,
-// which are read from x[i] + offset on.
-template <Format kFormat, int kRows, int kInputs>
-[[gnu::always_inline]] inline void AddDirect(const StretchView (&stretch)[kRows],
-                                             const FetchedRows<kRows>& ahead,
+// Stretches of a row that are multiplied side by side, by measurement: the sums of one are chains
+// of 16 products, and a processor does not look far enough ahead to fill the time it waits for
+// them.
+template <Format kFormat>
+constexpr int SideBySide(int sums) {
+  if (sums == 1 && kFormat != Format::kFp8) return 4;
+  return sums <= 8 ? 2 : 1;
+}
+
+// acc[r][i] += the lane sums of kSide stretches, one after the other, of kRows rows that share
+// their scales for kInputs inputs, which are read from x[i] + offset on. What is fetched is in the
+// order of the stretches.
+template <Format kFormat, int kSide, int kRows, int kInputs>
+[[gnu::always_inline]] inline void AddDirect(const StretchView (&stretch)[kSide][kRows],
+                                             const FetchedRows<kSide * kRows>& ahead,
                                              const uint16_t* const* x, int64_t offset,
                                              __m512 (&acc)[kRows][kInputs]) {
   constexpr int64_t kHalfBytes = CodeBytes<kFormat>(2 * kBlock);
-  StretchReader<kFormat> reader[kRows];
+  StretchReader<kFormat> reader[kSide][kRows];
+  __m512 p[kSide][kRows][kInputs];
+#pragma GCC unroll 4
+  for (int b = 0; b < kSide; ++b) {
 #pragma GCC unroll 2
-  for (int r = 0; r < kRows; ++r) reader[r].Start(stretch[r]);
-  __m512 sum[kRows][kInputs];
+    for (int r = 0; r < kRows; ++r) {
+      reader[b][r].Start(stretch[b][r]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kInputs; ++i) p[b][r][i] = _mm512_setzero_ps();
+    }
+  }
 #pragma GCC unroll 2
   for (int64_t half = 0; half < 2; ++half) {
     // BF16: compilers would issue the fetches of both halves in one burst.
     if constexpr (kFormat == Format::kBF16) asm volatile("" ::: "memory");
-    __m512 p[kRows][kInputs];
-#pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) {
-      FetchWeights(ahead.from[r] + half * kHalfBytes, kHalfBytes, ahead.to_second);
 #pragma GCC unroll 4
-      for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
-    }
+    for (int n = 0; n < kSide * kRows; ++n)
+      FetchWeights(ahead.from[n] + half * kHalfBytes, kHalfBytes, ahead.to_second);
 #pragma GCC unroll 2
     for (int64_t four = 2 * half; four < 2 * half + 2; ++four) {
-      if (four >= reader[0].fours()) break;
-      __m512i w[kRows][4];
-      if constexpr (kReadsNormal<kFormat, kRows>) {
-        reader[0].ReadNormal(four, w[0]);
-      } else {
-        const auto table = reader[0].Table(four);
-#pragma GCC unroll 2
-        for (int r = 0; r < kRows; ++r) reader[r].Read(four, table, w[r]);
-      }
+      if (four >= reader[0][0].fours()) break;
 #pragma GCC unroll 4
-      for (int s = 0; s < 4; ++s) {
-#pragma GCC unroll 4
-        for (int i = 0; i < kInputs; ++i) {
-          const __m512i v = _mm512_loadu_si512(x[i] + offset + 128 * four + 32 * s);
+      for (int b = 0; b < kSide; ++b) {
+        __m512i w[kRows][4];
+        if constexpr (kReadsNormal<kFormat, kRows>) {
+          reader[b][0].ReadNormal(four, w[0]);
+        } else {
+          const auto table = reader[b][0].Table(four);
 #pragma GCC unroll 2
-          for (int r = 0; r < kRows; ++r) p[r][i] = DotPair(p[r][i], w[r][s], v);
+          for (int r = 0; r < kRows; ++r) reader[b][r].Read(four, table, w[r]);
+        }
+#pragma GCC unroll 4
+        for (int s = 0; s < 4; ++s) {
+#pragma GCC unroll 4
+          for (int i = 0; i < kInputs; ++i) {
+            const __m512i v =
+                _mm512_loadu_si512(x[i] + offset + b * kStretch + 128 * four + 32 * s);
+#pragma GCC unroll 2
+            for (int r = 0; r < kRows; ++r) p[b][r][i] = DotPair(p[b][r][i], w[r][s], v);
+          }
         }
       }
     }
+  }
+#pragma GCC unroll 4
+  for (int b = 0; b < kSide; ++b) {
 #pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r)
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 scales = StretchScales<kFormat>(stretch[b][r]);
 #pragma GCC unroll 4
       for (int i = 0; i < kInputs; ++i)
-        sum[r][i] = half == 0 ? p[r][i] : _mm512_add_ps(sum[r][i], p[r][i]);
-  }
-#pragma GCC unroll 2
-  for (int r = 0; r < kRows; ++r) {
-    const __m512 scales = StretchScales<kFormat>(stretch[r]);
-#pragma GCC unroll 4
-    for (int i = 0; i < kInputs; ++i) acc[r][i] = AddStretch<kFormat>(acc[r][i], sum[r][i], scales);
+        acc[r][i] = AddStretch<kFormat>(acc[r][i], p[b][r][i], scales);
+    }
   }
 }
 
-// The same for more inputs, whose sums of one half take the registers: those of the rows stay in
+// The same for more inputs, whose sums of a stretch take the registers: those of the rows stay in
 // memory, and loops stay loops. The body of the loops stands twice: with one function for it g++
 // makes FP4 with 4 inputs a quarter slower.
 template <Format kFormat, int kRows, int kInputs>
@@ -105,45 +121,37 @@ template <Format kFormat, int kRows, int kInputs>
                                               const FetchedRows<kRows>& ahead,
                                               const uint16_t* const* x, int64_t offset,
                                               float (*sums)[kInputs][16]) {
-  constexpr int64_t kHalfBytes = CodeBytes<kFormat>(2 * kBlock);
+  constexpr int64_t kFourBytes = CodeBytes<kFormat>(kBlock);
   StretchReader<kFormat> reader[kRows];
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) reader[r].Start(stretch[r]);
   const uint16_t* input[kInputs];
 #pragma GCC unroll 8
   for (int i = 0; i < kInputs; ++i) input[i] = x[i] + offset;
-  alignas(64) float first[kRows][kInputs][16];
   __m512 p[kRows][kInputs];
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
+  }
 #pragma GCC unroll 1
-  for (int64_t half = 0; half < 2; ++half) {
+  for (int64_t four = 0; four < 4; ++four) {
+    if (four >= reader[0].fours()) break;
+    __m512i w[kRows][4];
+    const auto table = reader[0].Table(four);
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
-      FetchWeights(ahead.from[r] + half * kHalfBytes, kHalfBytes, ahead.to_second);
-#pragma GCC unroll 8
-      for (int i = 0; i < kInputs; ++i) p[r][i] = _mm512_setzero_ps();
+      FetchWeights(ahead.from[r] + four * kFourBytes, kFourBytes, ahead.to_second);
+      reader[r].Read(four, table, w[r]);
     }
-#pragma GCC unroll 1
-    for (int64_t four = 2 * half; four < 2 * half + 2; ++four) {
-      if (four >= reader[0].fours()) break;
-      __m512i w[kRows][4];
-      const auto table = reader[0].Table(four);
-#pragma GCC unroll 2
-      for (int r = 0; r < kRows; ++r) reader[r].Read(four, table, w[r]);
 #pragma GCC unroll 4
-      for (int s = 0; s < 4; ++s) {
+    for (int s = 0; s < 4; ++s) {
 #pragma GCC unroll 8
-        for (int i = 0; i < kInputs; ++i) {
-          const __m512i v = _mm512_loadu_si512(input[i] + 128 * four + 32 * s);
+      for (int i = 0; i < kInputs; ++i) {
+        const __m512i v = _mm512_loadu_si512(input[i] + 128 * four + 32 * s);
 #pragma GCC unroll 2
-          for (int r = 0; r < kRows; ++r) p[r][i] = DotPair(p[r][i], w[r][s], v);
-        }
+        for (int r = 0; r < kRows; ++r) p[r][i] = DotPair(p[r][i], w[r][s], v);
       }
-    }
-    if (half == 1) break;
-#pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 8
-      for (int i = 0; i < kInputs; ++i) _mm512_store_ps(first[r][i], p[r][i]);
     }
   }
 #pragma GCC unroll 2
@@ -152,8 +160,7 @@ template <Format kFormat, int kRows, int kInputs>
 #pragma GCC unroll 8
     for (int i = 0; i < kInputs; ++i) {
       const __m512 acc = _mm512_load_ps(sums[r][i]);
-      const __m512 sum = _mm512_add_ps(_mm512_load_ps(first[r][i]), p[r][i]);
-      _mm512_store_ps(sums[r][i], AddStretch<kFormat>(acc, sum, scales));
+      _mm512_store_ps(sums[r][i], AddStretch<kFormat>(acc, p[r][i], scales));
     }
   }
 }
@@ -191,26 +198,41 @@ template <Format kFormat, int kRows, int kInputs>
   const int32_t* added = nullptr;
   if constexpr (kReadsNormal<kFormat, kRows>)
     added = normal.Of(row[0].scales(), (task.w.cols + kBlock - 1) / kBlock);
-  StretchView stretch[kRows];
-  FetchedRows<kRows> ahead;
-  // By measurement, as distances are.
-  ahead.to_second = small_cache || kInputs == 1 || kFormat == Format::kBF16;
-  const auto add = [&](int64_t b) __attribute__((always_inline)) {
-#pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) ahead.from[r] = row[0].codes(kRows * b + r) + distance;
-    if (added != nullptr) stretch[0].added = added + 4 * b;
-    AddDirect<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, acc);
+  const auto add = [&]<int kSide>(int64_t b, StretchView(&stretch)[kSide][kRows])
+      __attribute__((always_inline)) {
+    FetchedRows<kSide * kRows> ahead;
+    // By measurement, as distances are.
+    ahead.to_second = small_cache || kInputs == 1 || kFormat == Format::kBF16;
+#pragma GCC unroll 4
+    for (int n = 0; n < kSide * kRows; ++n) ahead.from[n] = row[0].codes(kRows * b + n) + distance;
+#pragma GCC unroll 4
+    for (int i = 0; i < kSide; ++i)
+      if (added != nullptr) stretch[i][0].added = added + 4 * (b + i);
+    AddDirect<kFormat, kSide, kRows, kInputs>(stretch, ahead, x, b * kStretch, acc);
   };
-  for (int64_t b = 0; b < whole; ++b) {
+  const auto add_whole = [&]<int kSide>(int64_t b, std::integral_constant<int, kSide>)
+      __attribute__((always_inline)) {
+    StretchView stretch[kSide][kRows];
+#pragma GCC unroll 4
+    for (int i = 0; i < kSide; ++i) {
 #pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) stretch[r] = row[r].Whole(b);
-    add(b);
+      for (int r = 0; r < kRows; ++r) stretch[i][r] = row[r].Whole(b + i);
+    }
+    add(b, stretch);
+  };
+  constexpr int kSide = SideBySide<kFormat>(kRows * kInputs);
+  int64_t b = 0;
+  for (; b + kSide <= whole; b += kSide) add_whole(b, std::integral_constant<int, kSide>());
+  if constexpr (kSide == 4) {
+    for (; b + 2 <= whole; b += 2) add_whole(b, std::integral_constant<int, 2>());
   }
+  for (; b < whole; ++b) add_whole(b, std::integral_constant<int, 1>());
   if (whole * kStretch < task.w.cols) {
     alignas(64) std::byte copy[kRows][CodeBytes<kFormat>(kStretch)];
+    StretchView stretch[1][kRows];
 #pragma GCC unroll 2
-    for (int r = 0; r < kRows; ++r) stretch[r] = row[r].Last(whole, copy[r]);
-    add(whole);
+    for (int r = 0; r < kRows; ++r) stretch[0][r] = row[r].Last(whole, copy[r]);
+    add(whole, stretch);
   }
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
@@ -275,21 +297,21 @@ void AddPart(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, 
   }
   for (int64_t b = first; b < end; ++b) {
     alignas(64) std::byte copy[kRows][CodeBytes<kFormat>(kStretch)];
-    StretchView stretch[kRows];
+    StretchView stretch[1][kRows];
     FetchedRows<kRows> ahead;
     ahead.to_second = plan.small_cache;
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
       const RowReader<kFormat> row(w, o + r);
-      stretch[r] = b < whole ? row.Whole(b) : row.Last(b, copy[r]);
+      stretch[0][r] = b < whole ? row.Whole(b) : row.Last(b, copy[r]);
       ahead.from[r] = row.codes(b) + plan.distance;
     }
     if constexpr (kInRegisters) {
-      AddDirect<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, acc);
+      AddDirect<kFormat, 1, kRows, kInputs>(stretch, ahead, x, b * kStretch, acc);
     } else if constexpr (kFormat == Format::kBF16) {
-      AddInLoopsApart<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, sums);
+      AddInLoopsApart<kFormat, kRows, kInputs>(stretch[0], ahead, x, b * kStretch, sums);
     } else {
-      AddInLoops<kFormat, kRows, kInputs>(stretch, ahead, x, b * kStretch, sums);
+      AddInLoops<kFormat, kRows, kInputs>(stretch[0], ahead, x, b * kStretch, sums);
     }
   }
   if constexpr (kInRegisters) {

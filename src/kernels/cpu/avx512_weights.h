@@ -137,6 +137,18 @@ static inline __m512 Fp4Scales(const uint8_t* scale, int64_t groups) {
   return _mm512_castsi512_ps(_mm512_mask_mov_epi32(bits, is_nan, _mm512_set1_epi32(0x7fc00000)));
 }
 
+// What lane scales, powers of two, add to the exponents of BF16 pairs.
+static inline __m512i BF16Exponents(__m512 scales) {
+  const __m512i bits = _mm512_castps_si512(scales);
+  const __m512i power = _mm512_sub_epi32(bits, _mm512_set1_epi32(127 << 23));
+  return _mm512_or_si512(power, _mm512_srli_epi32(power, 16));
+}
+// Zeros stay zeros.
+static inline __m512i AddExponents(__m512i pairs, __m512i exponents) {
+  const __mmask32 nonzero = _mm512_test_epi16_mask(pairs, _mm512_set1_epi16(0x7fff));
+  return _mm512_mask_add_epi16(pairs, nonzero, pairs, exponents);
+}
+
 // A stretch of one row. `blocks` is 4 but for the last of a row; then `codes` is a copy that is
 // padded with zeros to whole blocks (FP4: to the whole stretch).
 struct StretchView {

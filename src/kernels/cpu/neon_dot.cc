@@ -130,18 +130,18 @@ void DecodeToPanel(const DotTask& task, int64_t o, int64_t stretch, int64_t step
   }
 }
 
-// The sums p of steps [begin, end) in four lanes, of all rows of the panel and kInputs inputs; x[0]
-// .. are the inputs, read from `offset` on.
+// The sums p of `steps` steps in four lanes, of all rows of the panel and kInputs inputs; x[0] ..
+// are the inputs, read from `offset` on.
 template <int kInputs>
-[[gnu::always_inline]] inline void SumSteps(const Panel& panel, int64_t quarter, int64_t begin,
-                                            int64_t end, const uint16_t* const* x, int64_t offset,
+[[gnu::always_inline]] inline void SumSteps(const Panel& panel, int64_t quarter, int64_t steps,
+                                            const uint16_t* const* x, int64_t offset,
                                             float32x4_t (&p)[Panel::kRows][kInputs]) {
 #pragma GCC unroll 4
   for (int m = 0; m < kInputs; ++m) {
 #pragma GCC unroll 4
     for (int r = 0; r < Panel::kRows; ++r) p[r][m] = vdupq_n_f32(0.0f);
   }
-  for (int64_t s = begin; s < end; ++s) {
+  for (int64_t s = 0; s < steps; ++s) {
     const auto& w = panel.weights[quarter][s];
 #pragma GCC unroll 4
     for (int m = 0; m < kInputs; ++m) {
@@ -157,26 +157,22 @@ template <int kInputs>
   }
 }
 
-// Adds `steps` steps to the sums of the inputs from i on, both halves of the stretch by themselves
-// first.
+// Adds a stretch of `steps` steps to the sums of the inputs from i on.
 template <Format kFormat, int kInputs>
 void DotTile(const uint16_t* const* x, int64_t offset, int64_t steps, int64_t i, Panel& panel) {
-  const int64_t middle = Smaller(steps, kSteps / 2);
   for (int64_t quarter = 0; quarter < 4; ++quarter) {
-    float32x4_t first[Panel::kRows][kInputs], second[Panel::kRows][kInputs];
-    SumSteps<kInputs>(panel, quarter, 0, middle, x, offset, first);
-    SumSteps<kInputs>(panel, quarter, middle, steps, x, offset, second);
+    float32x4_t p[Panel::kRows][kInputs];
+    SumSteps<kInputs>(panel, quarter, steps, x, offset, p);
 #pragma GCC unroll 4
     for (int r = 0; r < Panel::kRows; ++r) {
 #pragma GCC unroll 4
       for (int m = 0; m < kInputs; ++m) {
         float* acc = panel.acc[r][i + m] + 4 * quarter;
-        const float32x4_t p = vaddq_f32(first[r][m], second[r][m]);
         if constexpr (kFormat == Format::kFp4) {
           const float32x4_t scale = vld1q_f32(panel.scales[r] + 4 * quarter);
-          vst1q_f32(acc, vfmaq_f32(vld1q_f32(acc), p, scale));
+          vst1q_f32(acc, vfmaq_f32(vld1q_f32(acc), p[r][m], scale));
         } else {
-          vst1q_f32(acc, vaddq_f32(vld1q_f32(acc), p));
+          vst1q_f32(acc, vaddq_f32(vld1q_f32(acc), p[r][m]));
         }
       }
     }

@@ -27,16 +27,15 @@ void SumStretches(const float* codes, const float* scales, const uint16_t* x, in
                   float* acc) {
   for (int l = 0; l < 16; ++l) acc[l] = 0;
   for (int64_t begin = 0; begin < width; begin += kStretch, scales += 16) {
-    float p[2][16] = {};
+    float p[16] = {};
     for (int64_t step = begin; step < std::min(begin + kStretch, width); step += 32) {
-      float* sum = p[(step - begin) / (kStretch / 2)];
       for (int l = 0; l < 16; ++l) {
         const int64_t even = step + 2 * l;
-        sum[l] = std::fma(codes[even + 1], numerics::ToFloat(BF16{x[even + 1]}), sum[l]);
-        sum[l] = std::fma(codes[even], numerics::ToFloat(BF16{x[even]}), sum[l]);
+        p[l] = std::fma(codes[even + 1], numerics::ToFloat(BF16{x[even + 1]}), p[l]);
+        p[l] = std::fma(codes[even], numerics::ToFloat(BF16{x[even]}), p[l]);
       }
     }
-    for (int l = 0; l < 16; ++l) acc[l] = std::fma(p[0][l] + p[1][l], scales[l], acc[l]);
+    for (int l = 0; l < 16; ++l) acc[l] = std::fma(p[l], scales[l], acc[l]);
   }
 }
 
