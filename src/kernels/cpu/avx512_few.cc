@@ -31,11 +31,11 @@ constexpr int64_t kPrefetchBytes = kFormat == Format::kBF16 ? 4096 : 6144;
 // The same for two rows side by side, into the first-level cache.
 constexpr int64_t kPrefetchBytesOfPairs = 4096;
 
-// What is fetched while a stretch of kRows rows is multiplied: as many bytes of each row from
-// `from` on.
-template <int kRows>
-struct FetchedRows {
-  const std::byte* from[kRows];
+// What is fetched while kStretches stretches are multiplied: as many bytes as each of them has,
+// from `from` on.
+template <int kStretches>
+struct Fetched {
+  const std::byte* from[kStretches];
   bool to_second;  // into the second-level cache
 };
 
@@ -49,14 +49,14 @@ constexpr int SideBySide(int sums) {
 }
 
 // acc[r][i] += the lane sums of kSide stretches, one after the other, of kRows rows that share
-// their scales for kInputs inputs, which are read from x[i] + offset on. What is fetched is in the
-// order of the stretches.
+// their scales for kInputs inputs, which are read from x[i] + offset on. Fetches go on one after
+// the other, whatever stretch is multiplied meanwhile.
 template <Format kFormat, int kSide, int kRows, int kInputs>
 [[gnu::always_inline]] inline void AddDirect(const StretchView (&stretch)[kSide][kRows],
-                                             const FetchedRows<kSide * kRows>& ahead,
+                                             const Fetched<kSide * kRows>& ahead,
                                              const uint16_t* const* x, int64_t offset,
                                              __m512 (&acc)[kRows][kInputs]) {
-  constexpr int64_t kHalfBytes = CodeBytes<kFormat>(2 * kBlock);
+  constexpr int64_t kFourBytes = CodeBytes<kFormat>(kBlock);
   StretchReader<kFormat> reader[kSide][kRows];
   __m512 p[kSide][kRows][kInputs];
 #pragma GCC unroll 4
@@ -68,35 +68,33 @@ template <Format kFormat, int kSide, int kRows, int kInputs>
       for (int i = 0; i < kInputs; ++i) p[b][r][i] = _mm512_setzero_ps();
     }
   }
-#pragma GCC unroll 2
-  for (int64_t half = 0; half < 2; ++half) {
-    // BF16: compilers would issue the fetches of both halves in one burst.
-    if constexpr (kFormat == Format::kBF16) asm volatile("" ::: "memory");
 #pragma GCC unroll 4
-    for (int n = 0; n < kSide * kRows; ++n)
-      FetchWeights(ahead.from[n] + half * kHalfBytes, kHalfBytes, ahead.to_second);
-#pragma GCC unroll 2
-    for (int64_t four = 2 * half; four < 2 * half + 2; ++four) {
-      if (four >= reader[0][0].fours()) break;
+  for (int64_t four = 0; four < 4; ++four) {
+    if (four >= reader[0][0].fours()) break;
 #pragma GCC unroll 4
-      for (int b = 0; b < kSide; ++b) {
-        __m512i w[kRows][4];
-        if constexpr (kReadsNormal<kFormat, kRows>) {
-          reader[b][0].ReadNormal(four, w[0]);
-        } else {
-          const auto table = reader[b][0].Table(four);
+    for (int b = 0; b < kSide; ++b) {
+      // BF16: compilers would issue all fetches in one burst.
+      if constexpr (kFormat == Format::kBF16) asm volatile("" ::: "memory");
 #pragma GCC unroll 2
-          for (int r = 0; r < kRows; ++r) reader[b][r].Read(four, table, w[r]);
-        }
-#pragma GCC unroll 4
-        for (int s = 0; s < 4; ++s) {
-#pragma GCC unroll 4
-          for (int i = 0; i < kInputs; ++i) {
-            const __m512i v =
-                _mm512_loadu_si512(x[i] + offset + b * kStretch + 128 * four + 32 * s);
+      for (int r = 0; r < kRows; ++r) {
+        const int64_t part = (four * kSide + b) * kRows + r;
+        FetchWeights(ahead.from[part / 4] + part % 4 * kFourBytes, kFourBytes, ahead.to_second);
+      }
+      __m512i w[kRows][4];
+      if constexpr (kReadsNormal<kFormat, kRows>) {
+        reader[b][0].ReadNormal(four, w[0]);
+      } else {
+        const auto table = reader[b][0].Table(four);
 #pragma GCC unroll 2
-            for (int r = 0; r < kRows; ++r) p[b][r][i] = DotPair(p[b][r][i], w[r][s], v);
-          }
+        for (int r = 0; r < kRows; ++r) reader[b][r].Read(four, table, w[r]);
+      }
+#pragma GCC unroll 4
+      for (int s = 0; s < 4; ++s) {
+#pragma GCC unroll 4
+        for (int i = 0; i < kInputs; ++i) {
+          const __m512i v = _mm512_loadu_si512(x[i] + offset + b * kStretch + 128 * four + 32 * s);
+#pragma GCC unroll 2
+          for (int r = 0; r < kRows; ++r) p[b][r][i] = DotPair(p[b][r][i], w[r][s], v);
         }
       }
     }
@@ -118,9 +116,8 @@ template <Format kFormat, int kSide, int kRows, int kInputs>
 // makes FP4 with 4 inputs a quarter slower.
 template <Format kFormat, int kRows, int kInputs>
 [[gnu::always_inline]] inline void AddInLoops(const StretchView (&stretch)[kRows],
-                                              const FetchedRows<kRows>& ahead,
-                                              const uint16_t* const* x, int64_t offset,
-                                              float (*sums)[kInputs][16]) {
+                                              const Fetched<kRows>& ahead, const uint16_t* const* x,
+                                              int64_t offset, float (*sums)[kInputs][16]) {
   constexpr int64_t kFourBytes = CodeBytes<kFormat>(kBlock);
   StretchReader<kFormat> reader[kRows];
 #pragma GCC unroll 2
@@ -168,7 +165,7 @@ template <Format kFormat, int kRows, int kInputs>
 // AddInLoops in a function of its own, where compilers need fewer registers for what is around it.
 template <Format kFormat, int kRows, int kInputs>
 [[gnu::noinline]] void AddInLoopsApart(const StretchView (&stretch)[kRows],
-                                       const FetchedRows<kRows>& ahead, const uint16_t* const* x,
+                                       const Fetched<kRows>& ahead, const uint16_t* const* x,
                                        int64_t offset, float (*sums)[kInputs][16]) {
   AddInLoops<kFormat, kRows, kInputs>(stretch, ahead, x, offset, sums);
 }
@@ -200,7 +197,7 @@ template <Format kFormat, int kRows, int kInputs>
     added = normal.Of(row[0].scales(), (task.w.cols + kBlock - 1) / kBlock);
   const auto add = [&]<int kSide>(int64_t b, StretchView(&stretch)[kSide][kRows])
       __attribute__((always_inline)) {
-    FetchedRows<kSide * kRows> ahead;
+    Fetched<kSide * kRows> ahead;
     // By measurement, as distances are.
     ahead.to_second = small_cache || kInputs == 1 || kFormat == Format::kBF16;
 #pragma GCC unroll 4
@@ -298,7 +295,7 @@ void AddPart(const tensor::QuantView& w, int64_t o, int64_t first, int64_t end, 
   for (int64_t b = first; b < end; ++b) {
     alignas(64) std::byte copy[kRows][CodeBytes<kFormat>(kStretch)];
     StretchView stretch[1][kRows];
-    FetchedRows<kRows> ahead;
+    Fetched<kRows> ahead;
     ahead.to_second = plan.small_cache;
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
