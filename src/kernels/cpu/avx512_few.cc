@@ -68,33 +68,39 @@ template <Format kFormat, int kSide, int kRows, int kInputs>
       for (int i = 0; i < kInputs; ++i) p[b][r][i] = _mm512_setzero_ps();
     }
   }
+  // Blocks of a stretch before its neighbour's: one row of FP8 is read faster in longer pieces.
+  constexpr int64_t kRun = kFormat == Format::kFp8 && kRows == 1 && kSide == 2 ? 2 : 1;
 #pragma GCC unroll 4
-  for (int64_t four = 0; four < 4; ++four) {
-    if (four >= reader[0][0].fours()) break;
+  for (int64_t run = 0; run < 4; run += kRun) {
 #pragma GCC unroll 4
     for (int b = 0; b < kSide; ++b) {
-      // BF16: compilers would issue all fetches in one burst.
-      if constexpr (kFormat == Format::kBF16) asm volatile("" ::: "memory");
 #pragma GCC unroll 2
-      for (int r = 0; r < kRows; ++r) {
-        const int64_t part = (four * kSide + b) * kRows + r;
-        FetchWeights(ahead.from[part / 4] + part % 4 * kFourBytes, kFourBytes, ahead.to_second);
-      }
-      __m512i w[kRows][4];
-      if constexpr (kReadsNormal<kFormat, kRows>) {
-        reader[b][0].ReadNormal(four, w[0]);
-      } else {
-        const auto table = reader[b][0].Table(four);
+      for (int64_t four = run; four < run + kRun; ++four) {
+        if (four >= reader[0][0].fours()) break;
+        // BF16: compilers would issue all fetches in one burst.
+        if constexpr (kFormat == Format::kBF16) asm volatile("" ::: "memory");
 #pragma GCC unroll 2
-        for (int r = 0; r < kRows; ++r) reader[b][r].Read(four, table, w[r]);
-      }
+        for (int r = 0; r < kRows; ++r) {
+          const int64_t part = (run * kSide + b * kRun + four - run) * kRows + r;
+          FetchWeights(ahead.from[part / 4] + part % 4 * kFourBytes, kFourBytes, ahead.to_second);
+        }
+        __m512i w[kRows][4];
+        if constexpr (kReadsNormal<kFormat, kRows>) {
+          reader[b][0].ReadNormal(four, w[0]);
+        } else {
+          const auto table = reader[b][0].Table(four);
+#pragma GCC unroll 2
+          for (int r = 0; r < kRows; ++r) reader[b][r].Read(four, table, w[r]);
+        }
+        const int64_t place = offset + b * kStretch + 128 * four;
 #pragma GCC unroll 4
-      for (int s = 0; s < 4; ++s) {
+        for (int s = 0; s < 4; ++s) {
 #pragma GCC unroll 4
-        for (int i = 0; i < kInputs; ++i) {
-          const __m512i v = _mm512_loadu_si512(x[i] + offset + b * kStretch + 128 * four + 32 * s);
+          for (int i = 0; i < kInputs; ++i) {
+            const __m512i v = _mm512_loadu_si512(x[i] + place + 32 * s);
 #pragma GCC unroll 2
-          for (int r = 0; r < kRows; ++r) p[b][r][i] = DotPair(p[b][r][i], w[r][s], v);
+            for (int r = 0; r < kRows; ++r) p[b][r][i] = DotPair(p[b][r][i], w[r][s], v);
+          }
         }
       }
     }
