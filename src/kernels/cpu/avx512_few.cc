@@ -205,7 +205,7 @@ template <Format kFormat, int kRows, int kInputs>
       __attribute__((always_inline)) {
     Fetched<kSide * kRows> ahead;
     // By measurement, as distances are.
-    ahead.to_second = small_cache || kInputs == 1 || kFormat == Format::kBF16;
+    ahead.to_second = small_cache || kFormat == Format::kBF16;
 #pragma GCC unroll 4
     for (int n = 0; n < kSide * kRows; ++n) ahead.from[n] = row[0].codes(kRows * b + n) + distance;
 #pragma GCC unroll 4

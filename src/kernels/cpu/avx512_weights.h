@@ -244,7 +244,7 @@ template <int kLocality>
 
 // Weights ahead of their use, into the second-level or the first-level cache. Zen 4, whose
 // first-level cache is small, reads faster with the second one. Zen 5 drops many fetches into that
-// one, which matters little where weights are all that is read: its own prefetcher brings them.
+// one.
 [[gnu::always_inline]] inline void FetchWeights(const std::byte* p, int64_t bytes, bool to_second) {
   if (to_second) {
     Prefetch<2>(p, bytes);
