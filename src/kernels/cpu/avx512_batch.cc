@@ -1,8 +1,8 @@
 // The BF16 product of the AVX-512 path for the inputs of a batch, in the order of linear.h: more
 // than are worth a decoding of the weights for every few of them, fewer than are worth a panel.
 // Tiles of 4 rows by up to 5 inputs pass over one stretch of the rows after the other. The rows of
-// the next tiles are decoded into a buffer in the first-level cache piece by piece, between the
-// halves of the tiles: decoding takes units that the products leave free.
+// the next tiles are decoded into a buffer in the first-level cache, some after each tile: decoding
+// takes units that the products leave free.
 #include "kernels/cpu/avx512.h"
 
 #if defined(__x86_64__)
@@ -92,17 +92,15 @@ class RowGroup {
   int64_t whole_, rows_, row_bytes_ = 0, ahead_ = 0;
 };
 
-// Decodes half kHalf of row r of a block, and fetches as much.
-template <Format kFormat, int kHalf>
-[[gnu::always_inline]] inline void DecodeHalf(Block<kFormat>& block, int64_t r) {
-  constexpr int64_t kHalfBytes = CodeBytes<kFormat>(kStretch / 2);
-  FetchWeights(block.stretch[r].codes + block.ahead + kHalf * kHalfBytes, kHalfBytes,
-               block.small_cache);
+// Decodes row r of a block, and fetches as much.
+template <Format kFormat>
+[[gnu::always_inline]] inline void DecodeRow(Block<kFormat>& block, int64_t r) {
+  FetchWeights(block.stretch[r].codes + block.ahead, Block<kFormat>::kBytes, block.small_cache);
   if constexpr (kFormat != Format::kBF16) {
     StretchReader<kFormat> reader;
     reader.Start(block.stretch[r]);
-#pragma GCC unroll 2
-    for (int64_t four = 2 * kHalf; four < 2 * kHalf + 2; ++four) {
+#pragma GCC unroll 4
+    for (int64_t four = 0; four < 4; ++four) {
       if (four >= reader.fours()) break;
       __m512i v[4];
       reader.Read(four, v);
@@ -113,16 +111,15 @@ template <Format kFormat, int kHalf>
   }
 }
 
-// The rows of a block that are decoded while a tile is multiplied.
+// The rows of a block that are decoded after a tile is multiplied.
 template <Format kFormat>
 struct Meanwhile {
   Block<kFormat>* block;
   int64_t begin, end;
 
-  template <int kHalf>
   [[gnu::always_inline]] void Decode() const {
 #pragma GCC unroll 1
-    for (int64_t r = begin; r < end; ++r) DecodeHalf<kFormat, kHalf>(*block, r);
+    for (int64_t r = begin; r < end; ++r) DecodeRow<kFormat>(*block, r);
   }
 };
 
@@ -168,8 +165,7 @@ template <Format kFormat, int kInputs, bool kIsWhole>
       _mm512_store_ps(sums[m][n], AddStretch<kFormat>(acc, p[m][n], scales));
     }
   }
-  meanwhile.template Decode<0>();
-  meanwhile.template Decode<1>();
+  meanwhile.Decode();
 }
 
 // The sums of a group of rows: those of a tile stand together.
@@ -190,8 +186,7 @@ void DotBatch(const DotTask& task, const uint16_t* const* x, bool small_cache) {
   RowGroup<kFormat> group(task, task.row_begin);
   group.Start(0, 0, *now);
   const Meanwhile<kFormat> before{now, 0, kTileRows};
-  before.template Decode<0>();
-  before.template Decode<1>();
+  before.Decode();
   for (int64_t o = task.row_begin; o < task.row_end; o += kGroupRows) {
     const int64_t rows = group.rows();
     for (int64_t b = 0; b < stretches; ++b) {
