@@ -94,8 +94,11 @@ void DecodeToPanel(const tensor::QuantView& w, int64_t o, int64_t r, int64_t til
     __m512i exponents = _mm512_setzero_si512();
     if constexpr (kFormat == Format::kFp4) {
       const __m512 scales = StretchScales<kFormat>(stretch);
-      _mm512_store_ps(panel.scales[place * kTileRows + r % kTileRows], scales);
-      if (scaled) exponents = BF16Exponents(scales);
+      if (scaled) {
+        exponents = BF16Exponents(scales);
+      } else {
+        _mm512_store_ps(panel.scales[place * kTileRows + r % kTileRows], scales);
+      }
     }
 #pragma GCC unroll 4
     for (int64_t four = 0; four < 4; ++four) {
@@ -160,8 +163,8 @@ template <bool kScales, int kInputs, bool kIsWhole>
 }
 
 // y [kInputs, rows] <- all rows of a panel times kInputs inputs. What `ahead` says is fetched
-// meanwhile; cores with a larger cache bring inputs in time by themselves, and are slower with
-// these fetches.
+// meanwhile, the next inputs with a small cache only: cores with a larger one bring them in time by
+// themselves, and are slower with these fetches.
 template <bool kScales, int kInputs, bool kSmallCache>
 void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, int64_t y_stride,
              Ahead ahead, Panel& panel) {

@@ -41,7 +41,8 @@ struct Fetched {
 
 // Stretches of a row that are multiplied side by side, by measurement: the sums of one are chains
 // of 16 products, and a processor does not look far enough ahead to fill the time it waits for
-// them. One row of BF16 with one input is faster than any memory without that, and a single stream.
+// them. One row of BF16 with one input is faster than the memory measured without that, and stays a
+// single stream.
 template <Format kFormat>
 constexpr int SideBySide(int sums) {
   if (sums == 1 && kFormat != Format::kFp8) return kFormat == Format::kFp4 ? 4 : 1;
