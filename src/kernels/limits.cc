@@ -10,11 +10,9 @@
 namespace fathom::kernels {
 namespace {
 
-constexpr int64_t kPageBytes = 4096;
+using cpu::kPage;
 // Small enough to even out threads that are interrupted, long enough to be a stream.
 constexpr int64_t kPieceBytes = 4 << 20;
-// Bytes ahead of the loads; about the latency of memory at the rate of one core.
-constexpr int64_t kAheadBytes = 2048;
 
 cpu::LimitLoops LoopsOf(Path path) {
 #if defined(__x86_64__)
@@ -36,19 +34,24 @@ cpu::LimitLoops LoopsOf(Path path) {
 uint64_t ReadMemory(std::span<const std::byte> memory, ReadLoop loop, const Context& ctx) {
   const int64_t bytes = std::ssize(memory);
   FATHOM_CHECK_EQ(reinterpret_cast<uintptr_t>(memory.data()) % 64, uintptr_t{0});
-  FATHOM_CHECK_EQ(bytes % kPageBytes, int64_t{0});
-  const bool is_piecewise = loop == ReadLoop::kPieces || loop == ReadLoop::kPiecesPrefetched;
-  const bool is_prefetched =
-      loop == ReadLoop::kStreamsPrefetched || loop == ReadLoop::kPiecesPrefetched;
-  const int64_t pages = bytes / kPageBytes, threads = ctx.pool.threads();
-  const int64_t grain = is_piecewise ? kPieceBytes / kPageBytes
-                                     : std::max<int64_t>(1, (pages + threads - 1) / threads);
+  FATHOM_CHECK_EQ(bytes % kPage, int64_t{0});
+  struct Way {
+    bool is_piecewise;
+    cpu::Fetch fetch;
+  };
+  constexpr Way kWays[kReadLoops] = {
+      {false, cpu::Fetch::kNothing}, {false, cpu::Fetch::kLines}, {false, cpu::Fetch::kPages},
+      {true, cpu::Fetch::kNothing},  {true, cpu::Fetch::kLines},  {true, cpu::Fetch::kPages},
+  };
+  const auto [is_piecewise, fetch] = kWays[static_cast<int>(loop)];
+  const int64_t pages = bytes / kPage, threads = ctx.pool.threads();
+  const int64_t grain =
+      is_piecewise ? kPieceBytes / kPage : std::max<int64_t>(1, (pages + threads - 1) / threads);
   std::atomic<uint64_t> sum = 0;
-  ctx.pool.ParallelFor(pages, grain, [&](int64_t begin, int64_t end, int) {
-    const std::byte* data = memory.data() + begin * kPageBytes;
-    const int64_t length = (end - begin) * kPageBytes;
-    sum.fetch_xor(LoopsOf(ctx.path).read(data, length, is_prefetched ? kAheadBytes : 0),
-                  std::memory_order_relaxed);
+  ctx.pool.ParallelFor(pages, grain, [&, fetch = fetch](int64_t begin, int64_t end, int) {
+    const std::byte* data = memory.data() + begin * kPage;
+    const int64_t length = (end - begin) * kPage;
+    sum.fetch_xor(LoopsOf(ctx.path).read(data, length, fetch), std::memory_order_relaxed);
   });
   return sum;
 }

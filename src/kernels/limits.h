@@ -14,11 +14,13 @@ namespace fathom::kernels {
 // Ways to read: which is fastest differs by machine, so the best of them counts.
 enum class ReadLoop {
   kStreams,            // one sequential stream for each thread
-  kStreamsPrefetched,  // the same, with prefetch instructions ahead
+  kStreamsPrefetched,  // the same, every line asked for ahead
+  kStreamsPaged,       // the same, the first line of every page of 4 KB asked for ahead
   kPieces,             // pieces of a few megabytes, handed out as threads get free
   kPiecesPrefetched,
+  kPiecesPaged,
 };
-inline constexpr int kReadLoops = 4;
+inline constexpr int kReadLoops = 6;
 
 // Reads every byte of `memory` once, on all threads, with the widest loads of the path. Returns the
 // exclusive or of its 64-bit words, so that no load can be left out. `memory` starts at a multiple

@@ -30,13 +30,18 @@ template <Format kFormat>
 constexpr int64_t kPrefetchBytes = kFormat == Format::kBF16 ? 4096 : 6144;
 // The same for two rows side by side, into the first-level cache.
 constexpr int64_t kPrefetchBytesOfPairs = 4096;
+// How far ahead of its use one line of each page is fetched (FetchPage).
+constexpr int64_t kPageAhead = 16384;
 
 // What is fetched while kStretches stretches are multiplied: as many bytes as each of them has,
 // from `from` on.
 template <int kStretches>
 struct Fetched {
   const std::byte* from[kStretches];
-  bool to_second;  // into the second-level cache
+  bool to_second = false;  // into the second-level cache
+  // Where pages are fetched from (FetchPage), as many bytes further on each time; with BF16 that is
+  // enough.
+  const std::byte* page = nullptr;
 };
 
 // Stretches of a row that are multiplied side by side, by measurement: the sums of one are chains
@@ -78,12 +83,17 @@ template <Format kFormat, int kSide, int kRows, int kInputs>
 #pragma GCC unroll 2
       for (int64_t four = run; four < run + kRun; ++four) {
         if (four >= reader[0][0].fours()) break;
-        // BF16: compilers would issue all fetches in one burst.
-        if constexpr (kFormat == Format::kBF16) asm volatile("" ::: "memory");
+        // Compilers would issue all fetches in one burst.
+        constexpr bool kInOrder = kFormat == Format::kBF16 || kRows * kInputs == 1;
+        if constexpr (kInOrder) asm volatile("" ::: "memory");
 #pragma GCC unroll 2
         for (int r = 0; r < kRows; ++r) {
           const int64_t part = (run * kSide + b * kRun + four - run) * kRows + r;
-          FetchWeights(ahead.from[part / 4] + part % 4 * kFourBytes, kFourBytes, ahead.to_second);
+          if (kFormat != Format::kBF16 || ahead.page == nullptr)
+            FetchWeights(ahead.from[part / 4] + part % 4 * kFourBytes, kFourBytes, ahead.to_second);
+          // Behind the loads of these stretches: before them FP4 was read half as fast.
+          if (part == 0 && ahead.page != nullptr)
+            FetchPage(ahead.page, kSide * kRows * 4 * kFourBytes);
         }
         __m512i w[kRows][4];
         if constexpr (kReadsNormal<kFormat, kRows>) {
@@ -188,7 +198,7 @@ constexpr bool kIsStream = kInputs <= (kFormat == Format::kBF16 ? 2 : kInputsInR
 // one.
 template <Format kFormat, int kRows, int kInputs>
 [[gnu::always_inline]] inline void StreamRows(const DotTask& task, int64_t o, int64_t distance,
-                                              const uint16_t* const* x, bool small_cache,
+                                              const uint16_t* const* x, auto small_cache,
                                               NormalScales& normal, float* y) {
   const int64_t whole = task.w.cols / kStretch;
   RowReader<kFormat> row[kRows];
@@ -206,7 +216,8 @@ template <Format kFormat, int kRows, int kInputs>
       __attribute__((always_inline)) {
     Fetched<kSide * kRows> ahead;
     // By measurement, as distances are.
-    ahead.to_second = small_cache || kFormat == Format::kBF16;
+    ahead.to_second = small_cache;
+    if (kRows == 1 && !small_cache) ahead.page = row[0].codes(b) + kPageAhead;
 #pragma GCC unroll 4
     for (int n = 0; n < kSide * kRows; ++n) ahead.from[n] = row[0].codes(kRows * b + n) + distance;
 #pragma GCC unroll 4
@@ -249,9 +260,10 @@ template <Format kFormat, int kRows, int kInputs>
 // All rows of the task in a stream. With several inputs two rows side by side share what they read
 // of the inputs and tables; with fewer, one is faster from memory, though not from a cache. What
 // these rows need beside the multiplications counts: with rows of 1 KB it was up to a third of the
-// time.
+// time. `small_cache` is a constant for one input: then there is no branch for each fetch. More
+// inputs keep it, because g++ gathers fetches where there is none.
 template <Format kFormat, int kInputs>
-void DotStream(const DotTask& task, const uint16_t* const* inputs, bool small_cache, float* y) {
+void DotStream(const DotTask& task, const uint16_t* const* inputs, auto small_cache, float* y) {
   constexpr int kPair = kInputs > kInputsOfOneRow<kFormat> ? 2 : 1;
   const uint16_t* x[kInputs];
 #pragma GCC unroll 4
@@ -373,7 +385,13 @@ void DotFew(const DotTask& task, const uint16_t* const* x, bool small_cache) {
   ForShares<kInputsPerDecoding<kFormat>>(task.count, [&](int64_t first, auto inputs) {
     float* y = task.y + first * task.y_stride;
     if constexpr (kIsStream<kFormat, inputs>) {
-      DotStream<kFormat, inputs>(task, x + first, small_cache, y);
+      if constexpr (inputs > 1) {
+        DotStream<kFormat, inputs>(task, x + first, small_cache, y);
+      } else if (small_cache) {
+        DotStream<kFormat, inputs>(task, x + first, std::true_type(), y);
+      } else {
+        DotStream<kFormat, inputs>(task, x + first, std::false_type(), y);
+      }
     } else {
       DotParts<kFormat, inputs>(task, x + first, small_cache, y);
     }

@@ -11,13 +11,14 @@ namespace {
 // Independent sums: a dot of pairs takes about 6 cycles and one starts every cycle or half.
 constexpr int kSums = 16;
 
-uint64_t Read(const std::byte* data, int64_t bytes, int64_t ahead) {
+uint64_t Read(const std::byte* data, int64_t bytes, Fetch fetch) {
   __m512i sum[4] = {};
   for (int64_t i = 0; i < bytes; i += 256) {
-    if (ahead > 0) {
+    if (fetch == Fetch::kLines) {
 #pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k)
-        _mm_prefetch(reinterpret_cast<const char*>(data) + i + ahead + 64 * k, _MM_HINT_T0);
+      for (int k = 0; k < 4; ++k) __builtin_prefetch(data + i + kLinesAhead + 64 * k);
+    } else if (fetch == Fetch::kPages && i % kPage == 0) {
+      __builtin_prefetch(data + i + kPagesAhead);
     }
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k)

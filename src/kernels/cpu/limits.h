@@ -6,10 +6,20 @@
 
 namespace fathom::kernels::cpu {
 
+// What a read loop asks for before its loads come to it.
+enum class Fetch {
+  kNothing,
+  kLines,  // every line, kLinesAhead further on
+  kPages,  // the first line of every page of 4 KB, kPagesAhead further on
+};
+// About the latency of memory at the rate of one core.
+inline constexpr int64_t kLinesAhead = 2048;
+inline constexpr int64_t kPagesAhead = 16384;
+inline constexpr int64_t kPage = 4096;
+
 struct LimitLoops {
-  // Exclusive or of the 64-bit words of [data, data + bytes): aligned to 64, a multiple of 256.
-  // With `ahead` > 0 lines that many bytes further are prefetched.
-  uint64_t (*read)(const std::byte* data, int64_t bytes, int64_t ahead);
+  // Exclusive or of the 64-bit words of [data, data + bytes): whole pages.
+  uint64_t (*read)(const std::byte* data, int64_t bytes, Fetch fetch);
   // Each runs its loop `rounds` times; what it returns keeps the arithmetic from being left out.
   float (*peak_bf16)(int64_t rounds);
   float (*peak_f32)(int64_t rounds);

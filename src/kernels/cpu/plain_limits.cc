@@ -8,10 +8,11 @@ namespace {
 
 constexpr int kSums = 32;
 
-uint64_t Read(const std::byte* data, int64_t bytes, int64_t ahead) {
+uint64_t Read(const std::byte* data, int64_t bytes, Fetch fetch) {
   uint64_t sum[8] = {};
   for (int64_t i = 0; i < bytes; i += 64) {
-    if (ahead > 0) __builtin_prefetch(data + i + ahead);
+    if (fetch == Fetch::kLines) __builtin_prefetch(data + i + kLinesAhead);
+    if (fetch == Fetch::kPages && i % kPage == 0) __builtin_prefetch(data + i + kPagesAhead);
     uint64_t words[8];
     std::memcpy(words, data + i, sizeof words);
     for (int k = 0; k < 8; ++k) sum[k] ^= words[k];
