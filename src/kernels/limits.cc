@@ -10,7 +10,7 @@
 namespace fathom::kernels {
 namespace {
 
-using cpu::kPage;
+using cpu::kPageBytes;
 // Small enough to even out threads that are interrupted, long enough to be a stream.
 constexpr int64_t kPieceBytes = 4 << 20;
 
@@ -34,7 +34,7 @@ cpu::LimitLoops LoopsOf(Path path) {
 uint64_t ReadMemory(std::span<const std::byte> memory, ReadLoop loop, const Context& ctx) {
   const int64_t bytes = std::ssize(memory);
   FATHOM_CHECK_EQ(reinterpret_cast<uintptr_t>(memory.data()) % 64, uintptr_t{0});
-  FATHOM_CHECK_EQ(bytes % kPage, int64_t{0});
+  FATHOM_CHECK_EQ(bytes % kPageBytes, int64_t{0});
   struct Way {
     bool is_piecewise;
     cpu::Fetch fetch;
@@ -43,15 +43,15 @@ uint64_t ReadMemory(std::span<const std::byte> memory, ReadLoop loop, const Cont
       {false, cpu::Fetch::kNothing}, {false, cpu::Fetch::kLines}, {false, cpu::Fetch::kPages},
       {true, cpu::Fetch::kNothing},  {true, cpu::Fetch::kLines},  {true, cpu::Fetch::kPages},
   };
-  const auto [is_piecewise, fetch] = kWays[static_cast<int>(loop)];
-  const int64_t pages = bytes / kPage, threads = ctx.pool.threads();
-  const int64_t grain =
-      is_piecewise ? kPieceBytes / kPage : std::max<int64_t>(1, (pages + threads - 1) / threads);
+  const Way way = kWays[static_cast<int>(loop)];
+  const int64_t pages = bytes / kPageBytes, threads = ctx.pool.threads();
+  const int64_t grain = way.is_piecewise ? kPieceBytes / kPageBytes
+                                         : std::max<int64_t>(1, (pages + threads - 1) / threads);
   std::atomic<uint64_t> sum = 0;
-  ctx.pool.ParallelFor(pages, grain, [&, fetch = fetch](int64_t begin, int64_t end, int) {
-    const std::byte* data = memory.data() + begin * kPage;
-    const int64_t length = (end - begin) * kPage;
-    sum.fetch_xor(LoopsOf(ctx.path).read(data, length, fetch), std::memory_order_relaxed);
+  ctx.pool.ParallelFor(pages, grain, [&](int64_t begin, int64_t end, int) {
+    const std::byte* data = memory.data() + begin * kPageBytes;
+    const int64_t length = (end - begin) * kPageBytes;
+    sum.fetch_xor(LoopsOf(ctx.path).read(data, length, way.fetch), std::memory_order_relaxed);
   });
   return sum;
 }

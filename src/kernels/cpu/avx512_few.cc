@@ -30,8 +30,6 @@ template <Format kFormat>
 constexpr int64_t kPrefetchBytes = kFormat == Format::kBF16 ? 4096 : 6144;
 // The same for two rows side by side, into the first-level cache.
 constexpr int64_t kPrefetchBytesOfPairs = 4096;
-// How far ahead of its use one line of each page is fetched (FetchPage).
-constexpr int64_t kPageAhead = 16384;
 
 // What is fetched while kStretches stretches are multiplied: as many bytes as each of them has,
 // from `from` on.
@@ -91,7 +89,7 @@ template <Format kFormat, int kSide, int kRows, int kInputs>
           const int64_t part = (run * kSide + b * kRun + four - run) * kRows + r;
           if (kFormat != Format::kBF16 || ahead.page == nullptr)
             FetchWeights(ahead.from[part / 4] + part % 4 * kFourBytes, kFourBytes, ahead.to_second);
-          // Behind the loads of these stretches: before them FP4 was read half as fast.
+          // Behind the loads of these stretches: before them FP4 was read less than half as fast.
           if (part == 0 && ahead.page != nullptr)
             FetchPage(ahead.page, kSide * kRows * 4 * kFourBytes);
         }

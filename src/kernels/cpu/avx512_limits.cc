@@ -17,8 +17,8 @@ uint64_t Read(const std::byte* data, int64_t bytes, Fetch fetch) {
     if (fetch == Fetch::kLines) {
 #pragma GCC unroll 4
       for (int k = 0; k < 4; ++k) __builtin_prefetch(data + i + kLinesAhead + 64 * k);
-    } else if (fetch == Fetch::kPages && i % kPage == 0) {
-      __builtin_prefetch(data + i + kPagesAhead);
+    } else if (fetch == Fetch::kPages && i % kPageBytes == 0) {
+      __builtin_prefetch(data + i + kPageAhead);
     }
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k)

@@ -253,13 +253,12 @@ template <int kLocality>
   }
 }
 
-// One line of the page of 4 KB that begins between p and p + bytes, if one does. Zen 5 learns that
+// One line of the page that begins between p and p + bytes, if one does. Zen 5 learns that
 // the rest of a page is read after it and brings all of it: two threads then read memory half as
 // fast again as with fetches of every line, and twice as fast as without.
 [[gnu::always_inline]] inline void FetchPage(const std::byte* p, int64_t bytes) {
-  constexpr uintptr_t kPageBytes = 4096;
-  if (reinterpret_cast<uintptr_t>(p) % kPageBytes < static_cast<uintptr_t>(bytes))
-    __builtin_prefetch(p, 0, 3);
+  const auto in_page = static_cast<int64_t>(reinterpret_cast<uintptr_t>(p) % kPageBytes);
+  if (in_page < bytes) __builtin_prefetch(p, 0, 3);
 }
 
 // What the scales of a row of FP8 blocks add to the BF16 exponents of normal codes: the same for

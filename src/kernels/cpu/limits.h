@@ -4,18 +4,18 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/sizes.h"
+
 namespace fathom::kernels::cpu {
 
 // What a read loop asks for before its loads come to it.
 enum class Fetch {
   kNothing,
   kLines,  // every line, kLinesAhead further on
-  kPages,  // the first line of every page of 4 KB, kPagesAhead further on
+  kPages,  // the first line of every page, kPageAhead further on
 };
 // About the latency of memory at the rate of one core.
 inline constexpr int64_t kLinesAhead = 2048;
-inline constexpr int64_t kPagesAhead = 16384;
-inline constexpr int64_t kPage = 4096;
 
 struct LimitLoops {
   // Exclusive or of the 64-bit words of [data, data + bytes): whole pages.

@@ -12,7 +12,7 @@ uint64_t Read(const std::byte* data, int64_t bytes, Fetch fetch) {
   uint64_t sum[8] = {};
   for (int64_t i = 0; i < bytes; i += 64) {
     if (fetch == Fetch::kLines) __builtin_prefetch(data + i + kLinesAhead);
-    if (fetch == Fetch::kPages && i % kPage == 0) __builtin_prefetch(data + i + kPagesAhead);
+    if (fetch == Fetch::kPages && i % kPageBytes == 0) __builtin_prefetch(data + i + kPageAhead);
     uint64_t words[8];
     std::memcpy(words, data + i, sizeof words);
     for (int k = 0; k < 8; ++k) sum[k] ^= words[k];
