@@ -30,7 +30,7 @@ void RoundForCache(std::span<float> row, int64_t rotary_dims, RowKind kind, nume
     if (mode == numerics::Mode::kPure) return;
     for (float& value : row) value = numerics::RoundToBF16(value);
     numerics::SimulateE2M1(row);
-  } else if (mode == numerics::Mode::kOfficial) {
+  } else if (numerics::Rounds(mode)) {
     numerics::SimulateE4M3(row.first(row.size() - static_cast<size_t>(rotary_dims)),
                            numerics::kKvBlock);
   }

@@ -91,11 +91,13 @@ Plan EveryToken(int64_t tokens, const Context& ctx) {
 // Row pointers of one expert's slots, taken from the packed rows of all tokens. Lives in `memory`.
 PackedInput RowsOf(const PackedInput& all, const int32_t* tokens, int64_t count,
                    const void** memory) {
-  for (int64_t i = 0; i < count; ++i)
-    memory[i] = all.bf16 != nullptr ? static_cast<const void*>(all.bf16[tokens[i]])
-                                    : static_cast<const void*>(all.f32[tokens[i]]);
-  if (all.bf16 != nullptr) return {reinterpret_cast<const uint16_t* const*>(memory), nullptr};
-  return {nullptr, reinterpret_cast<const float* const*>(memory)};
+  const auto gather = [&](const auto* const* rows) {
+    for (int64_t i = 0; i < count; ++i) memory[i] = rows[tokens[i]];
+    return reinterpret_cast<decltype(rows)>(memory);
+  };
+  if (all.bf16 != nullptr) return {.bf16 = gather(all.bf16)};
+  if (all.int8 != nullptr) return {.int8 = gather(all.int8)};
+  return {.f32 = gather(all.f32)};
 }
 
 // Output rows that a chunk of up-projections works on at a time, so that what it puts aside stays
@@ -148,7 +150,7 @@ void UpProjections(MatrixView<const float> x_TD, std::span<const ExpertView> exp
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
   const GatheredInputs gathered(x, PackedWidth(shape.format, shape.cols), group_max, ctx);
-  const bool round = ctx.mode == numerics::Mode::kOfficial;
+  const bool round = numerics::Rounds(ctx.mode);
   const RowOps& ops = RowOpsOf(ctx.path);
   const int64_t items = plan.active * groups * chunks;
   // What is read first for an item, of which a thread can only guess that it will be its next.
@@ -246,7 +248,7 @@ void DownProjections(MatrixView<const float> hidden, std::span<const ExpertView>
   const int64_t partial_floats = plan.slots_max * grain.most;
   float* partials =
       ctx.workspace.Get<float>(Workspace::kPartial, partial_floats * ctx.pool.threads());
-  const bool round = ctx.mode == numerics::Mode::kOfficial;
+  const bool round = numerics::Rounds(ctx.mode);
   const RowOps& ops = RowOpsOf(ctx.path);
   ParallelFor(ctx, shape.rows, grain, [&](int64_t begin, int64_t end, int thread) {
     const int64_t width = end - begin;
@@ -376,7 +378,7 @@ void AddRows(MatrixView<const float> x_TD, MatrixView<float> y_TD, const Context
   FATHOM_CHECK_EQ(x_TD.cols, y_TD.cols);
   const RowOps& ops = RowOpsOf(ctx.path);
   ForRows(ctx, y_TD.rows, y_TD.cols / ops.speed, [&](int64_t t) {
-    ops.add_row(x_TD.row(t), y_TD.cols, ctx.mode == numerics::Mode::kOfficial, y_TD.row(t));
+    ops.add_row(x_TD.row(t), y_TD.cols, numerics::Rounds(ctx.mode), y_TD.row(t));
   });
 }
 

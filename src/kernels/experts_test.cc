@@ -168,7 +168,7 @@ TEST(RoutedExperts, ManyTokensAtOnceAreEachTokenAlone) {
     const Experts experts = RandomExperts(format, kExperts, kDims, kWidth, random);
     for (const int64_t tokens : {1, 2, 17}) {
       const Batch batch = RandomBatch(tokens, kDims, kExperts, kActive, random);
-      for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
+      for (const Mode mode : {Mode::kOfficial, Mode::kPure, Mode::kFast}) {
         std::vector<float> of_family[2];
         for (const Path path : testing::AvailablePaths()) {
           std::vector<float>& expected = of_family[IsTiled(path) ? 1 : 0];
@@ -214,8 +214,8 @@ TEST(RoutedExperts, APromptIsEachTokenAlone) {
     const Experts experts = RandomExperts(format, kExperts, kDims, kWidth, random);
     for (const Path path : testing::AvailablePaths()) {
       if (path == ReferenceOf(path)) continue;
-      for (const int threads : {1, 2}) {
-        TestContext test(threads, path, Mode::kOfficial);
+      for (const int threads : {1, 2, -2}) {
+        TestContext test(std::abs(threads), path, threads < 0 ? Mode::kFast : Mode::kOfficial);
         const std::vector<float> all = RunRouted(batch, 0, kTokens, experts, test.ctx);
         for (const int64_t t : {0, 1, 500, 998, 999}) {
           const std::vector<float> alone = RunRouted(batch, t, 1, experts, test.ctx);

@@ -60,7 +60,7 @@ void FinishPre(const HyperConnection& hc, int64_t dims, const PreRow& row, const
   for (float& mix : row.mixes) mix *= scale;
   float pre[kStreamsMax];
   Split(ops, row.mixes, hc, {pre, static_cast<size_t>(hc.streams)}, row.post, row.comb);
-  ops.mix_streams({row.x, hc.streams, dims, pre, ctx.mode == numerics::Mode::kOfficial, row.y});
+  ops.mix_streams({row.x, hc.streams, dims, pre, numerics::Rounds(ctx.mode), row.y});
 }
 
 }  // namespace
@@ -131,7 +131,7 @@ void HyperConnectionPost(MatrixView<const float> y_TD, MatrixView<const float> p
   const RowOps& ops = RowOpsOf(ctx.path);
   ForRows(ctx, y_TD.rows, x_TSD.cols * 2 / ops.speed, [&](int64_t t) {
     ops.spread_streams({y_TD.row(t), streams, dims, post_TS.row(t), comb_TSS.row(t),
-                        ctx.mode == numerics::Mode::kOfficial, x_TSD.row(t)});
+                        numerics::Rounds(ctx.mode), x_TSD.row(t)});
   });
 }
 

@@ -114,7 +114,7 @@ class Selection {
     int64_t visible;
   };
 
-  bool round() const { return ctx_.mode == numerics::Mode::kOfficial; }
+  bool round() const { return numerics::Rounds(ctx_.mode); }
   const IndexQuery& query(int64_t i) const { return queries_[static_cast<size_t>(i)]; }
 
   void CutIntoBatches() {
@@ -215,7 +215,7 @@ void ScoreBlocks(const IndexQuery& query, int64_t heads, std::span<float> scores
   const int64_t packed_floats = RoundUp(IndexQueryFloats(heads, dim), 16);
   float* packed =
       ctx.workspace.Get<float>(Workspace::kPartial, packed_floats + IndexScratchFloats(heads, dim));
-  const bool round = ctx.mode == numerics::Mode::kOfficial;
+  const bool round = numerics::Rounds(ctx.mode);
   ParallelFor(ctx, 1, 1, [&](int64_t, int64_t, int) {
     const PathOps& ops = OpsOf(ctx.path);
     ops.index_pack(query, heads, round, packed, packed + packed_floats);

@@ -120,7 +120,7 @@ void Linear(MatrixView<const float> x_TK, const QuantView& w, Activation activat
   const TraceSpan span(ctx.trace, ProductOf(w.format),
                        {.weight_bytes = w.bytes(), .operations = 2 * x_TK.rows * w.rows * w.cols});
   const PackedInput x = PackInput(x_TK, w.format, activation, Workspace::kPackedInput, ctx);
-  const bool round = output == Output::kBF16 && ctx.mode == numerics::Mode::kOfficial;
+  const bool round = output == Output::kBF16 && numerics::Rounds(ctx.mode);
   const RowOps& ops = RowOpsOf(ctx.path);
   const int64_t inputs = InputsPerChunk(x_TK.rows), groups = (x_TK.rows + inputs - 1) / inputs;
   int64_t rows = RowsPerChunk(w, x_TK.rows, groups, ctx);

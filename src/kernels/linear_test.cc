@@ -47,6 +47,12 @@ constexpr int64_t kCounts[] = {2, 5, 9, 20};
 constexpr int64_t kCounts[] = {2, 4, 5, 6, 7, 8, 9, 16, 20, 35, 49};
 #endif
 
+// Fast mode is official mode but for FP4 weights.
+std::vector<Mode> ModesOf(Format format) {
+  if (format == Format::kFp4) return {Mode::kOfficial, Mode::kPure, Mode::kFast};
+  return {Mode::kOfficial, Mode::kPure};
+}
+
 TEST(Linear, ManyRowsAtOnceAreEachRowAlone) {
   Random random(1);
   for (const Format format : kFormats) {
@@ -60,7 +66,7 @@ TEST(Linear, ManyRowsAtOnceAreEachRowAlone) {
       for (const int64_t count : kCounts) {
         if (rows * cols > 50000 && count > 7) continue;  // the plain twin takes long
         const Input x = RandomInput(count, cols, random);
-        for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
+        for (const Mode mode : ModesOf(format)) {
           std::vector<float> of_family[2];
           for (const Path path : testing::AvailablePaths()) {
             std::vector<float>& expected = of_family[IsTiled(path) ? 1 : 0];
@@ -100,8 +106,9 @@ TEST(Linear, LargeProductsAreEachRowAlone) {
         testing::RandomWeights(format, kRows, kCols, Values::kOrdinary, random);
     for (const Path path : testing::AvailablePaths()) {
       if (path == ReferenceOf(path)) continue;
-      for (const int threads : {1, 2}) {
-        TestContext test(threads, path, Mode::kOfficial);
+      for (const int threads : {1, 2, -2}) {
+        if (threads < 0 && format != Format::kFp4) continue;
+        TestContext test(std::abs(threads), path, threads < 0 ? Mode::kFast : Mode::kOfficial);
         const auto multiply = [&](int64_t first, int64_t count) {
           return Multiply(x.view.rows_from(first, count), w.view, Activation::kQuantized,
                           Output::kBF16, test.ctx);
@@ -155,12 +162,22 @@ TEST(Linear, RowsOfASliceKeepTheirScales) {
   }
 }
 
+// The values that fast mode multiplies.
+void SimulateInt8(std::vector<float>& x) {
+  for (size_t k = 0; k < x.size(); k += 32) {
+    const std::span<float> block(x.data() + k, std::min<size_t>(32, x.size() - k));
+    std::vector<int8_t> codes(block.size());
+    const float scale = numerics::QuantizeInt8(block, codes);
+    for (size_t i = 0; i < block.size(); ++i) block[i] = scale * static_cast<float>(codes[i]);
+  }
+}
+
 // A sum of K products in any order errs by at most gamma_K * sum |w x|; the product of a block with
 // its scale and the float32 weight add one rounding each.
 TEST(Linear, SumsLieWithinTheDerivedBound) {
   Random random(4);
   for (const Format format : kFormats) {
-    for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
+    for (const Mode mode : ModesOf(format)) {
       const int64_t rows = 9, cols = 1184;
       const testing::Weights w =
           testing::RandomWeights(format, rows, cols, Values::kOrdinary, random);
@@ -175,6 +192,7 @@ TEST(Linear, SumsLieWithinTheDerivedBound) {
         for (int64_t t = 0; t < 3; ++t) {
           std::vector<float> input(x.view.row(t), x.view.row(t) + cols);
           if (quantize) numerics::SimulateE4M3(input, numerics::kActivationBlock);
+          if (mode == Mode::kFast) SimulateInt8(input);
           for (int64_t o = 0; o < rows; ++o) {
             double sum = 0, magnitude = 0;
             for (int64_t k = 0; k < cols; ++k) {
@@ -190,6 +208,23 @@ TEST(Linear, SumsLieWithinTheDerivedBound) {
           }
         }
       }
+    }
+  }
+}
+
+// What asks for BF16 inputs gets them in fast mode, too, and so do FP8 weights FP8 ones.
+TEST(Linear, FastModeIsOfficialModeButForQuantizedInputsOfFp4) {
+  Random random(8);
+  for (const Format format : kFormats) {
+    const testing::Weights w = testing::RandomWeights(format, 20, 160, Values::kOrdinary, random);
+    for (const Activation activation : {Activation::kQuantized, Activation::kBF16}) {
+      const Input x = RandomInput(3, 160, random);
+      TestContext official(1, BestPath(), Mode::kOfficial), fast(1, BestPath(), Mode::kFast);
+      const Activation mine = format == Format::kF32 ? Activation::kF32 : activation;
+      const bool are_same =
+          SameBits(Multiply(x.view, w.view, mine, Output::kBF16, fast.ctx),
+                   Multiply(x.view, w.view, mine, Output::kBF16, official.ctx));
+      EXPECT_EQ(are_same, format != Format::kFp4 || activation == Activation::kBF16);
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/int8_stretch.h"
 #include "kernels/row_ops.h"
 
 namespace fathom::kernels {
@@ -42,6 +43,26 @@ PackedInput PackF32(MatrixView<const float> x_TK, Workspace::Slot slot, const Co
   return {nullptr, pointers};
 }
 
+bool EntersAsInt8(Format format, Activation activation, const Context& ctx) {
+  return ctx.mode == numerics::Mode::kFast && format == Format::kFp4 &&
+         activation == Activation::kQuantized;
+}
+
+PackedInput PackInt8(MatrixView<const float> x_TK, Workspace::Slot slot, const Context& ctx) {
+  const int64_t rows = x_TK.rows, stretches = Int8Stretches(x_TK.cols);
+  // One more between rows, whose distance then is no power of two.
+  Int8Stretch* packed = ctx.workspace.Get<Int8Stretch>(slot, rows * (stretches + 1));
+  const Int8Stretch** pointers =
+      ctx.workspace.Get<const Int8Stretch*>(static_cast<Workspace::Slot>(slot + 1), rows);
+  const RowOps& ops = RowOpsOf(ctx.path);
+  ForRows(ctx, rows, x_TK.cols * 8 / ops.speed, [&](int64_t t) {
+    Int8Stretch* out = packed + t * (stretches + 1);
+    pointers[t] = out;
+    ops.pack_int8(x_TK.row(t), x_TK.cols, out);
+  });
+  return {.int8 = pointers};
+}
+
 int64_t StretchesOf(int64_t width) { return (width + kStretch - 1) / kStretch; }
 
 // Stretch b of the 16 rows from `first` on, of `rows` in all.
@@ -78,6 +99,7 @@ void PackTileByTile(MatrixView<const float> x_TK, Format format, bool quantize,
 PackedInput PackRows(MatrixView<const float> x_TK, Format format, Activation activation,
                      Workspace::Slot slot, const Context& ctx) {
   if (EntersAsF32(format, activation, ctx)) return PackF32(x_TK, slot, ctx);
+  if (EntersAsInt8(format, activation, ctx)) return PackInt8(x_TK, slot, ctx);
   const int64_t rows = x_TK.rows;
   const int64_t padded = PackedWidth(format, x_TK.cols), stride = padded + kStagger;
   const bool quantize = IsQuantized(format, activation);
@@ -95,8 +117,9 @@ PackedInput PackRows(MatrixView<const float> x_TK, Format format, Activation act
 
 PackedInput PackInput(MatrixView<const float> x_TK, Format format, Activation activation,
                       Workspace::Slot slot, const Context& ctx) {
-  const bool in_tiles =
-      OpsOf(ctx.path).to_tiles != nullptr && x_TK.rows > 1 && !EntersAsF32(format, activation, ctx);
+  const bool in_tiles = OpsOf(ctx.path).to_tiles != nullptr && x_TK.rows > 1 &&
+                        !EntersAsF32(format, activation, ctx) &&
+                        !EntersAsInt8(format, activation, ctx);
   if (!in_tiles) return PackRows(x_TK, format, activation, slot, ctx);
   const int64_t padded = PackedWidth(format, x_TK.cols), tiles = InputTiles::For(x_TK.rows);
   uint32_t* memory = ctx.workspace.Get<uint32_t>(static_cast<Workspace::Slot>(slot + 2),

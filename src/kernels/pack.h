@@ -1,6 +1,7 @@
 // Inside of the room: activations brought into the form in which a product reads them, once per
 // input and weight format: BF16 in the lane order of the weight format (quantised to FP8 values
-// where the product wants that), or plain float32, padded with zeros to whole blocks of 128.
+// where the product wants that), bytes for FP4 weights in fast mode (int8_stretch.h), or plain
+// float32, padded with zeros to whole blocks of 128.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +13,11 @@
 namespace fathom::kernels {
 
 struct PackedInput {
-  const uint16_t* const* bf16 = nullptr;  // one of the three is set: pointers to the packed rows,
+  // One of the four is set: pointers to the packed rows,
+  const uint16_t* const* bf16 = nullptr;
   const float* const* f32 = nullptr;
-  InputTiles tiles = {};  // or the tiles that the path multiplies
+  InputTiles tiles = {};  // the tiles that the path multiplies,
+  const Int8Stretch* const* int8 = nullptr;  // or pointers to rows of bytes, in fast mode
 
   // Without the first rows; of tiles, pairs of which stay together, a multiple of 32.
   PackedInput From(int64_t row) const {
@@ -22,12 +25,15 @@ struct PackedInput {
       return {nullptr,
               nullptr,
               {tiles.data + row / InputTiles::kRows * InputTiles::kWords, tiles.stride}};
+    if (int8 != nullptr) return {.int8 = int8 + row};
     return bf16 != nullptr ? PackedInput{bf16 + row, nullptr} : PackedInput{nullptr, f32 + row};
   }
   // task.count rows from the first on.
   void Dot(const DotTask& task, const Context& ctx) const {
     if (tiles.data != nullptr) {
       OpsOf(ctx.path).dot_tiles(task, tiles);
+    } else if (int8 != nullptr) {
+      OpsOf(ctx.path).dot_int8(task, int8);
     } else if (bf16 != nullptr) {
       OpsOf(ctx.path).dot_bf16(task, bf16);
     } else {

@@ -91,11 +91,15 @@ struct InputTiles {
   }
 };
 
+struct Int8Stretch;
+
 struct PathOps {
   // x[i]: the packed input, BF16 bits in PairOrder, padded with zeros to PackedWidth.
   void (*dot_bf16)(const DotTask& task, const uint16_t* const* x);
   // x[i]: floats in natural order, padded with zeros to a multiple of 128.
   void (*dot_f32)(const DotTask& task, const float* const* x);
+  // FP4 weights times bytes (int8_stretch.h): x[i] is the first stretch of an input.
+  void (*dot_int8)(const DotTask& task, const Int8Stretch* const* x);
   void (*attend)(const AttentionTask& task);
   // Brings a query into the form that index_scores reads: IndexQueryFloats() of `packed`, on a
   // vector; scratch as for index_scores.

@@ -14,7 +14,7 @@ void NormalizeRow(const RowOps& ops, std::span<const float> x, std::span<const f
   const int64_t n = std::ssize(x);
   const float mean = ops.sum_of_squares(x.data(), n) / static_cast<float>(n);
   const float scale = 1.0f / std::sqrt(mean + eps);
-  ops.scale_row(x.data(), weight.data(), scale, n, mode == numerics::Mode::kOfficial, y);
+  ops.scale_row(x.data(), weight.data(), scale, n, numerics::Rounds(mode), y);
 }
 
 }  // namespace
@@ -40,7 +40,7 @@ void NormalizeHeads(MatrixView<float> x_TD, int64_t head_dim, float eps, const C
   FATHOM_CHECK_EQ(x_TD.cols % head_dim, int64_t{0});
   const TraceSpan span(ctx.trace, Operation::kNormalizeHeads);
   const RowOps& ops = RowOpsOf(ctx.path);
-  const bool round = ctx.mode == numerics::Mode::kOfficial;
+  const bool round = numerics::Rounds(ctx.mode);
   // Heads are shared out one by one, because the queries of one token keep two threads busy.
   const int64_t heads = x_TD.cols / head_dim;
   ForRows(ctx, x_TD.rows * heads, head_dim, [&](int64_t i) {

@@ -48,7 +48,7 @@ void RotateHead(std::span<float> x, std::span<const float> cos, std::span<const 
                 Direction direction, numerics::Mode mode) {
   kReferenceRowOps.rotate_heads({x.data(), 1, std::ssize(x), cos.data(), sin.data(),
                                  std::ssize(cos), direction == Direction::kInverse,
-                                 mode == numerics::Mode::kOfficial});
+                                 numerics::Rounds(mode)});
 }
 
 void Rotate(MatrixView<float> x_TD, int64_t head_dim, MatrixView<const float> cos_TR,
@@ -61,7 +61,7 @@ void Rotate(MatrixView<float> x_TD, int64_t head_dim, MatrixView<const float> co
   const int64_t heads = x_TD.cols / head_dim;
   ForRows(ctx, x_TD.rows, heads * cos_TR.cols * 4 / ops.speed, [&](int64_t t) {
     ops.rotate_heads({x_TD.row(t), heads, head_dim, cos_TR.row(t), sin_TR.row(t), cos_TR.cols,
-                      direction == Direction::kInverse, ctx.mode == numerics::Mode::kOfficial});
+                      direction == Direction::kInverse, numerics::Rounds(ctx.mode)});
   });
 }
 

@@ -72,6 +72,8 @@ struct PackTask {
   uint16_t* out = nullptr;
 };
 
+struct Int8Stretch;
+
 struct RowOps {
   // About how many values it takes in the time of one of the reference's: for grain sizes.
   int64_t speed;
@@ -110,6 +112,8 @@ struct RowOps {
   void (*hadamard)(float* x, int64_t n);
 
   void (*pack)(const PackTask& task);
+  // n values as bytes for products with FP4 weights (numerics::QuantizeInt8, int8_stretch.h).
+  void (*pack_int8)(const float* x, int64_t n, Int8Stretch* out);
 };
 
 const RowOps& RowOpsOf(Path path);

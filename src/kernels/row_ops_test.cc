@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "kernels/experts.h"
+#include "kernels/int8_stretch.h"
 #include "kernels/kernel_testing.h"
 #include "numerics/flush.h"
 #include "numerics/functions.h"
@@ -264,6 +266,49 @@ TEST(RowOps, PackingIsTheSameOnEveryPath) {
 }
 
 // Each input at its place of the table, zeros behind the last one.
+TEST(RowOps, PackingAsBytesIsTheSameOnEveryPath) {
+  Random random(12);
+  const auto packed = [](const RowOps& ops, const std::vector<float>& x) {
+    const int64_t n = std::ssize(x);
+    std::vector<Int8Stretch> out(static_cast<size_t>(Int8Stretches(n)) + 1);
+    std::memset(static_cast<void*>(out.data()), 0x55, out.size() * sizeof(Int8Stretch));
+    const numerics::FlushSubnormals flush;
+    ops.pack_int8(x.data(), n, out.data());
+    for (Int8Stretch& stretch : out)
+      for (float& scale : stretch.scales)
+        if (std::isnan(scale)) scale = std::numeric_limits<float>::quiet_NaN();
+    return out;
+  };
+  const auto expect_same = [&](const std::vector<float>& x) {
+    const std::vector<Int8Stretch> expected = packed(kReferenceRowOps, x);
+    for (const Path path : testing::AvailablePaths())
+      EXPECT_EQ(std::memcmp(packed(RowOpsOf(path), x).data(), expected.data(),
+                            expected.size() * sizeof(Int8Stretch)),
+                0)
+          << Name(path) << " n " << x.size();
+  };
+  for (const int64_t n : {1, 2, 31, 32, 33, 160, 511, 512, 513, 544, 1024, 1184}) {
+    for (const float largest : kExtremes) expect_same(BlockValues(n, largest, random));
+    for (const Values kind : kKinds) expect_same(RandomFloats(n, kind, false, random));
+  }
+}
+
+// Each input alone, by the definition of its place.
+TEST(RowOps, PackingAsBytesFollowsThePlaces) {
+  for (int64_t k = 0; k < kStretch; ++k) {
+    std::vector<float> x(kStretch, 0.0f);
+    x[static_cast<size_t>(k)] = -1.5f;
+    Int8Stretch out;
+    kReferenceRowOps.pack_int8(x.data(), kStretch, &out);
+    // Eight inputs of a block are two steps: the even ones, then the odd ones.
+    const int64_t block = k / 32, lane = block % 4 * 4 + block / 4;
+    const int64_t step = k % 32 / 8 * 2 + k % 2;
+    EXPECT_EQ(out.codes[64 * step + 4 * lane + k % 8 / 2], -96);
+    EXPECT_EQ(out.scales[lane], 0x1p-7f);
+    EXPECT_EQ(out.offsets[lane], 12 * 96);
+  }
+}
+
 TEST(RowOps, PackingFollowsThePairOrder) {
   for (const Path path : testing::AvailablePaths()) {
     for (const tensor::Format format : kPackedFormats) {

@@ -47,7 +47,7 @@ void SparseAttention(MatrixView<const float> q_THC, int64_t heads, std::span<con
                 .operations = 4 * gathered.count * heads * head_dim});
     ops.attend({q_THC.row(t), list, rows.layout, gathered.count, sink_H.data(), scale, head,
                 std::min(head + heads_per_group, heads), head_dim,
-                ctx.mode == numerics::Mode::kOfficial, o_THC.row(t),
+                numerics::Rounds(ctx.mode), o_THC.row(t),
                 scratch + thread * scratch_floats, gathered.window, gathered.gap,
                 is_last ? nullptr : q_THC.row((task + 1) / groups)});
   };

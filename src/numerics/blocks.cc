@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "numerics/formats.h"
@@ -68,6 +69,22 @@ void SimulateE2M1(std::span<float> x) {
     const float s = E8M0ToFloat(E2M1Scale(values));
     for (float& value : values) value = E2M1ToFloat(FloatToE2M1(value / s)) * s;
   });
+}
+
+float QuantizeInt8(std::span<const float> block, std::span<int8_t> codes) {
+  FATHOM_CHECK_EQ(codes.size(), block.size());
+  uint32_t largest = 0;
+  for (const float x : block) largest = std::max(largest, std::bit_cast<uint32_t>(x) & 0x7fffffffu);
+  if (largest >= 0x7f800000u) {
+    std::fill(codes.begin(), codes.end(), int8_t{0});
+    return std::numeric_limits<float>::quiet_NaN();
+  }
+  const int exponent = std::max(static_cast<int>(largest >> 23) - 127, -100);
+  for (size_t i = 0; i < block.size(); ++i) {
+    const float value = std::clamp(std::ldexp(block[i], 6 - exponent), -127.0f, 127.0f);
+    codes[i] = static_cast<int8_t>(std::nearbyint(value));
+  }
+  return std::ldexp(1.0f, exponent - 6);
 }
 
 void Hadamard(std::span<float> x) {

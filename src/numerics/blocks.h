@@ -12,6 +12,8 @@ inline constexpr int64_t kActivationBlock = 128;
 inline constexpr int64_t kKvBlock = 64;
 // Values per scale of index queries and keys.
 inline constexpr int64_t kIndexBlock = 32;
+// Values per scale of bytes in front of FP4 products (fast mode): those of the weights.
+inline constexpr int64_t kInt8Block = 32;
 
 // Blocks that cover so many values, the last one possibly short.
 constexpr int64_t BlockCount(int64_t values, int64_t block) { return (values + block - 1) / block; }
@@ -31,6 +33,12 @@ void QuantizeE2M1(std::span<const float> x, std::span<uint8_t> codes, std::span<
 // The same, in place: x[i] becomes the value its code stands for, which BF16 holds exactly.
 void SimulateE4M3(std::span<float> x, int64_t block);
 void SimulateE2M1(std::span<float> x);
+
+// A block as bytes (MXINT8): codes[i] = x[i] / scale to the nearest integer, ties to even, within
+// [-127, 127]. Returns the scale: 2^(e - 6) for a largest magnitude in [2^e, 2^(e + 1)), e floored
+// at -100. A block with an infinity or NaN has codes 0 and the scale NaN. Same sizes.
+// Ref: OCP Microscaling Formats (MX) 1.0, sec. 5.2, 6.3.
+float QuantizeInt8(std::span<const float> block, std::span<int8_t> codes);
 
 // x <- H x / sqrt(n), n = x.size() a power of two, natural (Sylvester) order, float32 butterflies
 // from the shortest stride up, then one multiplication. Not rounded to BF16 here.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -110,6 +111,52 @@ TEST(Quantize, RoundingHasNoBias) {
     EXPECT_LE(std::fabs(sum), 4 * std::sqrt(squares));
     EXPECT_LE(std::fabs(static_cast<double>(up - down)), 4 * std::sqrt(n));
     EXPECT_GT(up, 1 << 13);
+  }
+}
+
+TEST(QuantizeInt8, GoldenBlocks) {
+  const float inf = std::numeric_limits<float>::infinity();
+  const struct {
+    std::vector<float> x;
+    float scale;
+    std::vector<int8_t> codes;
+  } golden[] = {
+      {{1, -1, 0.5f, 0}, 0x1p-6f, {64, -64, 32, 0}},
+      // Ties go to even, and the largest code is 127 on either side.
+      {{1, 0.0078125f, 0.0234375f, -0.0390625f}, 0x1p-6f, {64, 0, 2, -2}},
+      {{0x1.fffffep0f, -0x1.fffffep0f, 0x1.fap0f}, 0x1p-6f, {127, -127, 126}},
+      {{3, 448}, 0x1p2f, {1, 112}},
+      {{0, -0.0f}, 0x1p-106f, {0, 0}},
+      {{0x1p-100f, 0x1p-126f}, 0x1p-106f, {64, 0}},
+      {{0x1p-110f, 0x1p-149f}, 0x1p-106f, {0, 0}},
+      {{std::numeric_limits<float>::max(), 0x1p127f}, 0x1p121f, {127, 64}},
+  };
+  for (const auto& block : golden) {
+    std::vector<int8_t> codes(block.x.size(), 99);
+    EXPECT_EQ(QuantizeInt8(block.x, codes), block.scale);
+    EXPECT_EQ(codes, block.codes);
+  }
+  for (const float bad : {inf, -inf, std::numeric_limits<float>::quiet_NaN()}) {
+    std::vector<int8_t> codes(2, 99);
+    EXPECT_TRUE(std::isnan(QuantizeInt8(std::vector<float>{1, bad}, codes)));
+    EXPECT_EQ(codes, (std::vector<int8_t>{0, 0}));
+  }
+}
+
+// Half a step, which is a 64th of a power of two not above the largest value; a whole one where
+// that value itself would be 128.
+TEST(QuantizeInt8, ErrorsAreHalfAStep) {
+  for (const float size : {0.01f, 1.0f, 300.0f}) {
+    const std::vector<float> x = RandomValues(32, size);
+    std::vector<int8_t> codes(32);
+    const float scale = QuantizeInt8(x, codes);
+    float largest = 0;
+    for (const float value : x) largest = std::max(largest, std::fabs(value));
+    EXPECT_LE(scale * 64, largest);
+    EXPECT_GT(scale * 128, largest);
+    for (size_t i = 0; i < 32; ++i)
+      EXPECT_LE(std::fabs(x[i] - codes[i] * scale),
+                std::fabs(x[i]) > 127.5f * scale ? scale : 0.5f * scale);
   }
 }
 

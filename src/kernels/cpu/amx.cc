@@ -13,6 +13,7 @@ namespace fathom::kernels {
 
 const PathOps kAmxOps = {cpu::DotOneAmx,
                          cpu::DotF32Avx512,
+                         cpu::DotInt8Avx512,
                          cpu::AttendAmx,
                          cpu::IndexPackAvx512,
                          cpu::IndexScoresAvx512,

@@ -7,6 +7,7 @@ namespace fathom::kernels {
 
 const PathOps kAvx2Ops = {cpu::DotBF16Avx2,
                           cpu::DotF32Avx2,
+                          cpu::DotInt8Avx2,
                           cpu::AttendAvx2,
                           cpu::IndexPackAvx2,
                           cpu::IndexScoresAvx2,

@@ -15,6 +15,7 @@ bool cpu::IsFirstCacheSmall() {
 // Four vectors of heads share each row value that is fetched, but two already hide the latencies.
 const PathOps kAvx512Ops = {cpu::DotBF16Avx512,
                             cpu::DotF32Avx512,
+                            cpu::DotInt8Avx512,
                             cpu::AttendAvx512,
                             cpu::IndexPackAvx512,
                             cpu::IndexScoresAvx512,

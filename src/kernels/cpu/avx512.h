@@ -16,6 +16,7 @@ inline constexpr int64_t kFewInputsMax = 7;
 void DotBatchAvx512(const DotTask& task, const uint16_t* const* x, bool small_cache);
 inline constexpr int64_t kBatchInputsMax = 24;
 void DotF32Avx512(const DotTask& task, const float* const* x);
+void DotInt8Avx512(const DotTask& task, const Int8Stretch* const* x);
 void AttendAvx512(const AttentionTask& task);
 void IndexPackAvx512(const IndexQuery& query, int64_t heads, bool round, float* packed,
                      float* scratch);

@@ -7,6 +7,7 @@ namespace fathom::kernels {
 
 const PathOps kNeonOps = {cpu::DotBF16Neon,
                           cpu::DotF32Neon,
+                          cpu::DotInt8Neon,
                           cpu::AttendNeon,
                           cpu::IndexPackNeon,
                           cpu::IndexScoresNeon,

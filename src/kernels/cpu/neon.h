@@ -7,6 +7,7 @@ namespace fathom::kernels::cpu {
 
 void DotBF16Neon(const DotTask& task, const uint16_t* const* x);
 void DotF32Neon(const DotTask& task, const float* const* x);
+void DotInt8Neon(const DotTask& task, const Int8Stretch* const* x);
 void AttendNeon(const AttentionTask& task);
 void IndexPackNeon(const IndexQuery& query, int64_t heads, bool round, float* packed,
                    float* scratch);

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/pack_int8.h"
 #include "kernels/row_ops.h"
 
 namespace fathom::kernels::cpu {
@@ -437,7 +438,8 @@ struct RowKernels {
             SimulateE4M3,
             SimulateE2M1,
             Hadamard,
-            Pack};
+            Pack,
+            PackInt8};
   }
 };
 

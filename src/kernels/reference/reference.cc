@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/int8_stretch.h"
 #include "kernels/linear.h"
 #include "kernels/paths.h"
 #include "kernels/reference/attention.h"
@@ -85,10 +86,43 @@ void DotF32(const DotTask& task, const float* const* x) {
   }
 }
 
+// One row times one input in the order of int8_stretch.h.
+FATHOM_FMA_CLONES
+float SumInt8(const float* codes, const float* scales, const Int8Stretch* x, int64_t cols) {
+  float acc[16] = {};
+  for (int64_t begin = 0; begin < cols; begin += kStretch, ++x) {
+    int sums[16] = {};
+    for (int64_t k = 0; k < std::min(kStretch, cols - begin); ++k)
+      sums[Int8Partner(k / tensor::kFp4Block)] +=
+          static_cast<int>(2 * codes[begin + k]) * x->codes[Int8Place(k)];
+    for (int64_t l = 0; l < 16; ++l) {
+      const int64_t k = begin + Int8Partner(l) * tensor::kFp4Block;
+      const float scale = k < cols ? scales[k] : 0.0f;
+      acc[l] = std::fma(static_cast<float>(sums[l]), scale * x->scales[l], acc[l]);
+    }
+  }
+  return Fold16(acc);
+}
+
+void DotInt8(const DotTask& task, const Int8Stretch* const* x) {
+  const int64_t cols = task.w.cols;
+  std::vector<float> codes(static_cast<size_t>(cols)), scales(static_cast<size_t>(cols));
+  for (int64_t o = task.row_begin; o < task.row_end; ++o) {
+    for (int64_t k = 0; k < cols; ++k) {
+      codes[static_cast<size_t>(k)] = reference::CodeValue(task.w, o, k);
+      scales[static_cast<size_t>(k)] = reference::ScaleValue(task.w, o, k);
+    }
+    for (int64_t i = 0; i < task.count; ++i)
+      task.y[i * task.y_stride + (o - task.row_begin)] =
+          SumInt8(codes.data(), scales.data(), x[i], cols);
+  }
+}
+
 }  // namespace
 
 const PathOps kReferenceOps = {DotBF16<SumLanes>,
                                DotF32,
+                               DotInt8,
                                reference::Attend,
                                reference::IndexPack,
                                reference::IndexScores,
@@ -97,6 +131,7 @@ const PathOps kReferenceOps = {DotBF16<SumLanes>,
 
 const PathOps kTileReferenceOps = {DotBF16<SumTiles>,
                                    DotF32,
+                                   DotInt8,
                                    reference::AttendInTiles,
                                    reference::IndexPack,
                                    reference::IndexScores,

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/experts.h"
+#include "kernels/int8_stretch.h"
 #include "kernels/reference/dot.h"
 #include "numerics/blocks.h"
 #include "numerics/formats.h"
@@ -138,6 +139,23 @@ void Pack(const PackTask& task) {
   }
 }
 
+void PackInt8(const float* x, int64_t n, Int8Stretch* out) {
+  for (int64_t begin = 0; begin < n; begin += kStretch, ++out) {
+    *out = {};
+    for (int64_t k = 0; k < kStretch && begin + k < n; k += numerics::kInt8Block) {
+      const size_t count = static_cast<size_t>(std::min(numerics::kInt8Block, n - begin - k));
+      int8_t codes[numerics::kInt8Block];
+      const float scale = numerics::QuantizeInt8({x + begin + k, count}, {codes, count});
+      const int64_t lane = Int8Partner(k / numerics::kInt8Block);
+      out->scales[lane] = 0.5f * scale;
+      for (size_t i = 0; i < count; ++i) {
+        out->codes[Int8Place(k + static_cast<int64_t>(i))] = codes[i];
+        out->offsets[lane] -= Int8Stretch::kCodeOffset * codes[i];
+      }
+    }
+  }
+}
+
 }  // namespace
 
 const RowOps kReferenceRowOps = {
@@ -159,6 +177,7 @@ const RowOps kReferenceRowOps = {
     SimulateE2M1,
     Hadamard,
     Pack,
+    PackInt8,
 };
 
 }  // namespace fathom::kernels

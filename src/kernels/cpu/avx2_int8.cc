@@ -1,0 +1,123 @@
+// The product of FP4 weights and byte inputs of the AVX2 path, as int8_stretch.h defines it: each
+// row of weights is decoded for some inputs at a time.
+#include "kernels/cpu/avx2.h"
+
+#if defined(__x86_64__)
+
+#include "kernels/cpu/avx2_weights.h"
+#include "kernels/cpu/shares.h"
+#include "kernels/cpu/vec256.h"
+#include "kernels/int8_stretch.h"
+
+namespace fathom::kernels::cpu {
+namespace {
+
+constexpr int64_t kInputs = 4;
+// Rows that pass over all inputs before the next ones.
+constexpr int64_t kGroupRows = 16;
+// How far ahead of its use a row is fetched.
+constexpr int64_t kPrefetchBytes = 4096;
+
+// Doubled FP4 codes without a sign, twice because a shuffle stays within 16 bytes.
+struct ByteTable {
+  alignas(32) uint8_t codes[32];
+};
+constexpr ByteTable MakeByteTable() {
+  constexpr int kDoubled[8] = {0, 1, 2, 3, 4, 6, 8, 12};
+  ByteTable t{};
+  for (int i = 0; i < 32; ++i) {
+    const int value = kDoubled[i & 7];
+    t.codes[i] = static_cast<uint8_t>(Int8Stretch::kCodeOffset + ((i & 8) != 0 ? -value : value));
+  }
+  return t;
+}
+constexpr ByteTable kByteTable = MakeByteTable();
+
+// The eight steps of lanes 8 eight .. 8 eight + 7 of a stretch.
+struct Steps {
+  __m256i v[8];
+};
+[[gnu::always_inline]] inline Steps Decode(const std::byte* codes, int64_t eight) {
+  codes += 32 * eight;
+  const __m256i r0 = Load(codes), r1 = Load(codes + 64);
+  const __m256i r2 = Load(codes + 128), r3 = Load(codes + 192);
+  const __m256i t0 = _mm256_unpacklo_epi32(r0, r1), t1 = _mm256_unpackhi_epi32(r0, r1);
+  const __m256i t2 = _mm256_unpacklo_epi32(r2, r3), t3 = _mm256_unpackhi_epi32(r2, r3);
+  const __m256i words[4] = {_mm256_unpacklo_epi64(t0, t2), _mm256_unpackhi_epi64(t0, t2),
+                            _mm256_unpacklo_epi64(t1, t3), _mm256_unpackhi_epi64(t1, t3)};
+  const __m256i nibble = _mm256_set1_epi8(15);
+  Steps steps;
+#pragma GCC unroll 4
+  for (int q = 0; q < 4; ++q) {
+    steps.v[2 * q] = Look(kByteTable.codes, _mm256_and_si256(words[q], nibble));
+    steps.v[2 * q + 1] =
+        Look(kByteTable.codes, _mm256_and_si256(_mm256_srli_epi16(words[q], 4), nibble));
+  }
+  return steps;
+}
+
+// Sums of eight lanes. Pairs of products are below 2^13: four of them fit 16 bits.
+[[gnu::always_inline]] inline __m256i Sums(const Steps& steps, const Int8Stretch& x,
+                                           int64_t eight) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i sums = Load(x.offsets + 8 * eight);
+#pragma GCC unroll 2
+  for (int half = 0; half < 8; half += 4) {
+    __m256i pairs = _mm256_setzero_si256();
+#pragma GCC unroll 4
+    for (int s = half; s < half + 4; ++s)
+      pairs = _mm256_add_epi16(
+          pairs, _mm256_maddubs_epi16(steps.v[s], Load(x.codes + 64 * s + 32 * eight)));
+    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, ones));
+  }
+  return sums;
+}
+
+// Rows [first, end) times kCount inputs; y that of the first of them.
+template <int kCount>
+void DotRows(const DotTask& task, int64_t first, int64_t end, const Int8Stretch* const* x,
+             float* y) {
+  const int64_t stretches = Int8Stretches(task.w.cols);
+  for (int64_t o = first; o < end; ++o) {
+    const RowReader<Format::kFp4> row(task.w, o);
+    __m256 acc[kCount][2];
+#pragma GCC unroll 4
+    for (int i = 0; i < kCount; ++i) acc[i][0] = acc[i][1] = _mm256_setzero_ps();
+    for (int64_t b = 0; b < stretches; ++b) {
+      StretchCopy<Format::kFp4> copy;
+      const StretchView stretch = row.At(b, copy);
+      Prefetch(row.codes(b) + kPrefetchBytes, CodeBytes<Format::kFp4>(kStretch));
+      const Vec256::F scales = Fp4Scales(stretch.scale);
+#pragma GCC unroll 2
+      for (int64_t eight = 0; eight < 2; ++eight) {
+        const Steps steps = Decode(stretch.codes, eight);
+#pragma GCC unroll 4
+        for (int i = 0; i < kCount; ++i) {
+          const __m256 sums = _mm256_cvtepi32_ps(Sums(steps, x[i][b], eight));
+          const __m256 input = _mm256_load_ps(x[i][b].scales + 8 * eight);
+          acc[i][eight] = _mm256_fmadd_ps(
+              sums, _mm256_mul_ps(eight == 0 ? scales.low : scales.high, input), acc[i][eight]);
+        }
+      }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kCount; ++i)
+      y[i * task.y_stride + (o - task.row_begin)] = Vec256::Fold({acc[i][0], acc[i][1]});
+  }
+}
+
+}  // namespace
+
+void DotInt8Avx2(const DotTask& task, const Int8Stretch* const* x) {
+  const int64_t rows = task.count <= kInputs ? task.row_end - task.row_begin : kGroupRows;
+  for (int64_t o = task.row_begin; o < task.row_end; o += rows) {
+    const int64_t end = Smaller(o + rows, task.row_end);
+    ForShares<kInputs>(task.count, [&](int64_t first, auto inputs) {
+      DotRows<inputs>(task, o, end, x + first, task.y + first * task.y_stride);
+    });
+  }
+}
+
+}  // namespace fathom::kernels::cpu
+
+#endif

@@ -1,0 +1,315 @@
+// The product of FP4 weights and byte inputs of the AVX-512 path, as int8_stretch.h defines it. For
+// few inputs each row of weights is decoded in registers straight from the checkpoint's bytes; for
+// many, a panel of rows is decoded into the second-level cache once, and tiles of 4 rows by 5
+// inputs pass over it.
+#include "kernels/cpu/avx512.h"
+
+#if defined(__x86_64__)
+
+#include "kernels/cpu/avx512_weights.h"
+#include "kernels/cpu/shares.h"
+#include "kernels/cpu/vec512.h"
+#include "kernels/int8_stretch.h"
+
+namespace fathom::kernels::cpu {
+namespace {
+
+using Reader = RowReader<Format::kFp4>;
+
+constexpr int64_t kStretchBytes = CodeBytes<Format::kFp4>(kStretch);
+// How many inputs one decoding in registers serves, and up to how many in all it is done so, some
+// rows after the other.
+constexpr int kInputsInRegisters = 8;
+constexpr int64_t kFewInputs = 128;
+constexpr int64_t kGroupRows = 16;
+// How far ahead of its use a row is fetched, by measurement.
+constexpr int64_t kPrefetchBytes = 6144;
+
+// Doubled FP4 codes without a sign, four times: the upper two bits of an index belong to the code
+// beside it.
+struct ByteTable {
+  alignas(64) uint8_t codes[64];
+};
+constexpr ByteTable MakeByteTable() {
+  constexpr int kDoubled[8] = {0, 1, 2, 3, 4, 6, 8, 12};
+  ByteTable t{};
+  for (int i = 0; i < 64; ++i) {
+    const int value = kDoubled[i & 7];
+    t.codes[i] = static_cast<uint8_t>(Int8Stretch::kCodeOffset + ((i & 8) != 0 ? -value : value));
+  }
+  return t;
+}
+constexpr ByteTable kByteTable = MakeByteTable();
+
+// The eight steps of a stretch, of 64 codes each.
+struct Steps {
+  __m512i v[8];
+};
+[[gnu::always_inline]] inline Steps Decode(const StretchView& stretch) {
+  const __m512i table = _mm512_load_si512(kByteTable.codes);
+  const Fp4Words words = TransposeFp4(stretch.codes);
+  Steps steps;
+#pragma GCC unroll 4
+  for (int q = 0; q < 4; ++q) {
+    steps.v[2 * q] = _mm512_permutexvar_epi8(words.q[q], table);
+    steps.v[2 * q + 1] = _mm512_permutexvar_epi8(_mm512_srli_epi16(words.q[q], 4), table);
+  }
+  return steps;
+}
+
+[[gnu::always_inline]] inline __m512 AddSums(__m512 acc, __m512i sums, __m512 scales,
+                                             const Int8Stretch& x) {
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sums), _mm512_mul_ps(scales, _mm512_load_ps(x.scales)),
+                         acc);
+}
+
+// acc[i] += a stretch times stretch b of the inputs.
+template <int kInputs>
+[[gnu::always_inline]] inline void AddStretchOf(const StretchView& stretch,
+                                                const Int8Stretch* const* x, int64_t b,
+                                                __m512 (&acc)[kInputs]) {
+  const Steps steps = Decode(stretch);
+  const __m512 scales = Fp4Scales(stretch.scale, stretch.groups);
+#pragma GCC unroll 8
+  for (int i = 0; i < kInputs; ++i) {
+    const Int8Stretch& input = x[i][b];
+    // Two chains, because each product waits for the one before it.
+    __m512i even = _mm512_load_si512(input.offsets), odd = _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (int s = 0; s < 8; s += 2) {
+      even = _mm512_dpbusd_epi32(even, steps.v[s], _mm512_load_si512(input.codes + 64 * s));
+      odd = _mm512_dpbusd_epi32(odd, steps.v[s + 1], _mm512_load_si512(input.codes + 64 * s + 64));
+    }
+    acc[i] = AddSums(acc[i], _mm512_add_epi32(even, odd), scales, input);
+  }
+}
+
+// Rows [first, end), y that of the first input.
+template <int kInputs>
+void DotRowByRow(const DotTask& task, int64_t first, int64_t end, const Int8Stretch* const* inputs,
+                 bool small_cache, float* y) {
+  const Int8Stretch* x[kInputs];
+#pragma GCC unroll 8
+  for (int i = 0; i < kInputs; ++i) x[i] = inputs[i];
+  const int64_t whole = task.w.cols / kStretch;
+  for (int64_t o = first; o < end; ++o) {
+    const Reader row(task.w, o);
+    __m512 acc[kInputs];
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i) acc[i] = _mm512_setzero_ps();
+#pragma GCC unroll 2
+    for (int64_t b = 0; b < whole; ++b) {
+      FetchWeights(row.codes(b) + kPrefetchBytes, kStretchBytes, small_cache);
+      if (!small_cache) FetchPage(row.codes(b) + kPageAhead, kStretchBytes);
+      AddStretchOf<kInputs>(row.Whole(b), x, b, acc);
+    }
+    if (whole * kStretch < task.w.cols) {
+      alignas(64) std::byte copy[kStretchBytes];
+      AddStretchOf<kInputs>(row.Last(whole, copy), x, whole, acc);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i)
+      y[i * task.y_stride + (o - task.row_begin)] = Vec512::Fold(acc[i]);
+  }
+}
+
+constexpr int kTileRows = 4;
+constexpr int kTileInputs = 5;
+
+// Some rows of the weights, decoded, in parts of some stretches: the inputs' values of a part stay
+// in the first-level cache while the tiles of all rows pass over them.
+struct Panel {
+  static constexpr int64_t kCodes = int64_t{1} << 18;
+  static constexpr int64_t kRows = 64;
+  static constexpr int64_t kStretches = 4;  // of a part
+  static constexpr int64_t kColsMax = kCodes / kTileRows;
+
+  // Rows that are decoded together, whole tiles.
+  static int64_t RowsOf(int64_t stretches) {
+    return Smaller(kCodes / (stretches * kStretch), kRows) / kTileRows * kTileRows;
+  }
+
+  alignas(64) uint8_t codes[kCodes];  // [part, tile, stretch, step, row of the tile, 64]
+  alignas(64) int32_t scales[kCodes / kStretch][16];  // bits: [part, tile, stretch, row of the tile]
+  alignas(64) float acc[kRows / kTileRows][kTileInputs][kTileRows][16];
+};
+
+// Two scales are multiplied by adding their exponents, which takes units that the products leave
+// free, where that gives the same: where both lie between 2^-40 and 2^40, but for blocks behind the
+// end of a row, whose sums are zero.
+constexpr int kExponentMost = 40;
+
+bool AreModerate(const Int8Stretch* x, int64_t stretches) {
+  constexpr int32_t kLeast = (127 - kExponentMost) << 23, kMost = (127 + kExponentMost) << 23;
+  __mmask16 far = 0;
+  for (int64_t b = 0; b < stretches; ++b) {
+    const __m512i bits = _mm512_load_si512(x[b].scales);
+    const __m512i above = _mm512_sub_epi32(bits, _mm512_set1_epi32(kLeast));
+    far |= _mm512_mask_cmpgt_epu32_mask(_mm512_test_epi32_mask(bits, bits), above,
+                                        _mm512_set1_epi32(kMost - kLeast));
+  }
+  return far == 0;
+}
+
+bool AreModerate(const uint8_t* scales, int64_t count) {
+  bool are = true;
+  for (int64_t i = 0; i < count; ++i)
+    are &= scales[i] >= 127 - kExponentMost && scales[i] <= 127 + kExponentMost;
+  return are;
+}
+
+// Row o of the weights to row r of a panel of `tiles` tiles. With `adds` the scales become what is
+// added to those of the inputs.
+void DecodeToPanel(const tensor::QuantView& w, int64_t o, int64_t r, int64_t tiles, bool adds,
+                   Panel& panel) {
+  const __m512i less = _mm512_set1_epi32(adds ? 127 << 23 : 0);
+  alignas(64) std::byte copy[kStretchBytes];
+  const Reader row(w, o);
+  const int64_t whole = w.cols / kStretch, stretches = Int8Stretches(w.cols);
+  for (int64_t b = 0; b < stretches; ++b) {
+    const StretchView stretch = b < whole ? row.Whole(b) : row.Last(b, copy);
+    const int64_t first = b / Panel::kStretches * Panel::kStretches;
+    const int64_t part = Smaller(Panel::kStretches, stretches - first);
+    const int64_t place = first * tiles + r / kTileRows * part + b - first;
+    const Steps steps = Decode(stretch);
+    uint8_t* out = panel.codes + place * kTileRows * kStretch + r % kTileRows * 64;
+#pragma GCC unroll 8
+    for (int s = 0; s < 8; ++s) _mm512_store_si512(out + kTileRows * 64 * s, steps.v[s]);
+    const __m512i scales = _mm512_castps_si512(Fp4Scales(stretch.scale, stretch.groups));
+    _mm512_store_si512(panel.scales[place * kTileRows + r % kTileRows],
+                       _mm512_sub_epi32(scales, less));
+  }
+}
+
+// Adds stretches [first, end) to the sums of a tile.
+template <bool kAdds, int kInputs>
+[[gnu::noinline]] void DotTile(const Int8Stretch* const* inputs, int64_t first, int64_t end,
+                               const uint8_t* codes, const int32_t (*scales)[16],
+                               float (*sums)[kTileRows][16]) {
+  const Int8Stretch* x[kInputs];
+#pragma GCC unroll 5
+  for (int m = 0; m < kInputs; ++m) x[m] = inputs[m];
+#pragma GCC unroll 1
+  for (int64_t b = first; b < end; ++b, scales += kTileRows) {
+    __m512i p[kInputs][kTileRows];
+#pragma GCC unroll 5
+    for (int m = 0; m < kInputs; ++m) {
+      const __m512i offsets = _mm512_load_si512(x[m][b].offsets);
+#pragma GCC unroll 4
+      for (int n = 0; n < kTileRows; ++n) p[m][n] = offsets;
+    }
+#pragma GCC unroll 8
+    for (int step = 0; step < 8; ++step, codes += kTileRows * 64) {
+      __m512i w[kTileRows];
+#pragma GCC unroll 4
+      for (int n = 0; n < kTileRows; ++n) w[n] = _mm512_load_si512(codes + 64 * n);
+#pragma GCC unroll 5
+      for (int m = 0; m < kInputs; ++m) {
+        const __m512i value = _mm512_load_si512(x[m][b].codes + 64 * step);
+#pragma GCC unroll 4
+        for (int n = 0; n < kTileRows; ++n) p[m][n] = _mm512_dpbusd_epi32(p[m][n], w[n], value);
+      }
+    }
+#pragma GCC unroll 4
+    for (int n = 0; n < kTileRows; ++n) {
+      const __m512i scale = _mm512_load_si512(scales[n]);
+#pragma GCC unroll 5
+      for (int m = 0; m < kInputs; ++m) {
+        asm("" : "+v"(p[m][n]));  // compilers would keep a copy in memory at each step
+        const __m512 acc = b == 0 ? _mm512_setzero_ps() : _mm512_load_ps(sums[m][n]);
+        const __m512 both =
+            kAdds ? _mm512_castsi512_ps(
+                        _mm512_add_epi32(scale, _mm512_load_si512(x[m][b].scales)))
+                  : _mm512_mul_ps(_mm512_castsi512_ps(scale), _mm512_load_ps(x[m][b].scales));
+        _mm512_store_ps(sums[m][n], _mm512_fmadd_ps(_mm512_cvtepi32_ps(p[m][n]), both, acc));
+      }
+    }
+  }
+}
+
+// y [kInputs, rows] <- all rows of a panel times kInputs inputs. So many lines from `next` on, which
+// the next panel decodes, are fetched with each tile.
+template <bool kAdds, int kInputs>
+void DotRows(int64_t stretches, int64_t rows, const Int8Stretch* const* x, float* y,
+             int64_t y_stride, const std::byte* next, int64_t lines, Panel& panel) {
+  for (int m = 0; m < kInputs; ++m)
+    Prefetch<2>(reinterpret_cast<const std::byte*>(y + m * y_stride), rows * 4);
+  const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  int64_t place = 0;
+  for (int64_t first = 0; first < stretches; first += Panel::kStretches) {
+    const int64_t end = Smaller(first + Panel::kStretches, stretches);
+    for (int64_t tile = 0; tile < tiles; ++tile, place += (end - first) * kTileRows) {
+      FetchWeights(next, lines * 64, false);
+      next += lines * 64;
+      DotTile<kAdds, kInputs>(x, first, end, panel.codes + place * kStretch, panel.scales + place,
+                       panel.acc[tile]);
+    }
+  }
+  for (int64_t first = 0; first < rows; first += 16) {
+    const auto* tile = panel.acc + first / kTileRows;
+    for (int m = 0; m < kInputs; ++m) {
+      __m512 v[16];
+#pragma GCC unroll 16
+      for (int r = 0; r < 16; ++r) v[r] = _mm512_load_ps(tile[r / kTileRows][m][r % kTileRows]);
+      Vec512::Store(y + m * y_stride + first, Vec512::Fold16(v), Smaller(16, rows - first));
+    }
+  }
+}
+
+// y <- `rows` rows of a panel, the first of which is o, times all inputs of the task.
+template <bool kAdds>
+void PassOver(const DotTask& task, const Int8Stretch* const* x, int64_t o, int64_t rows,
+              Panel& panel) {
+  const int64_t stretches = Int8Stretches(task.w.cols);
+  const int64_t parts = (stretches + Panel::kStretches - 1) / Panel::kStretches;
+  const int64_t passes = parts * ((rows + kTileRows - 1) / kTileRows);
+  const int64_t shares = (task.count + kTileInputs - 1) / kTileInputs;
+  const std::byte* next = o + rows < task.row_end ? task.w.row(o + rows) : task.next;
+  const int64_t lines = next == nullptr ? 0 : rows * task.w.row_bytes() / 64;
+  const int64_t lines_each = (lines + shares * passes - 1) / (shares * passes);
+  float* y = task.y + (o - task.row_begin);
+  ForShares<kTileInputs>(task.count, [&](int64_t first, auto inputs) {
+    DotRows<kAdds, inputs>(stretches, rows, x + first, y + first * task.y_stride, task.y_stride,
+                           next, lines_each, panel);
+    next += passes * lines_each * 64;
+  });
+}
+
+void DotPanels(const DotTask& task, const Int8Stretch* const* x) {
+  Panel panel;
+  const int64_t stretches = Int8Stretches(task.w.cols);
+  const int64_t panel_rows = Panel::RowsOf(stretches);
+  bool are_moderate = true;
+  for (int64_t i = 0; are_moderate && i < task.count; ++i)
+    are_moderate = AreModerate(x[i], stretches);
+  for (int64_t o = task.row_begin; o < task.row_end; o += panel_rows) {
+    const int64_t rows = Smaller(panel_rows, task.row_end - o);
+    const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+    const bool adds =
+        are_moderate &&
+        AreModerate(RowOf<Format::kFp4>(task.w, o).scale, rows * task.w.scale_cols());
+    // The last tile is filled with the last row.
+    for (int64_t r = 0; r < tiles * kTileRows; ++r)
+      DecodeToPanel(task.w, o + Smaller(r, rows - 1), r, tiles, adds, panel);
+    const auto pass = adds ? PassOver<true> : PassOver<false>;
+    pass(task, x, o, rows, panel);
+  }
+}
+
+}  // namespace
+
+void DotInt8Avx512(const DotTask& task, const Int8Stretch* const* x) {
+  if (task.count > kFewInputs && task.w.cols <= Panel::kColsMax) return DotPanels(task, x);
+  const bool small_cache = IsFirstCacheSmall();
+  const int64_t rows = task.count <= kInputsInRegisters ? task.row_end - task.row_begin : kGroupRows;
+  for (int64_t o = task.row_begin; o < task.row_end; o += rows) {
+    const int64_t end = Smaller(o + rows, task.row_end);
+    ForShares<kInputsInRegisters>(task.count, [&](int64_t first, auto inputs) {
+      DotRowByRow<inputs>(task, o, end, x + first, small_cache, task.y + first * task.y_stride);
+    });
+  }
+}
+
+}  // namespace fathom::kernels::cpu
+
+#endif
