@@ -87,7 +87,8 @@ Result<void> AddFile(Hasher& hasher, const std::string& path) {
 
 }  // namespace
 
-Result<uint64_t> ModelFingerprint(const std::string& model_dir, kernels::Path path) {
+Result<uint64_t> ModelFingerprint(const std::string& model_dir, kernels::Path path,
+                                  numerics::Mode mode) {
   Hasher hasher;
   hasher.Add(int64_t{kDiskFormatVersion});
   FATHOM_TRY(const std::string config, ReadFile(model_dir + "/config.json"));
@@ -108,6 +109,7 @@ Result<uint64_t> ModelFingerprint(const std::string& model_dir, kernels::Path pa
   }
   // The numbers grow with every change to the order in which lanes or tiles add.
   hasher.Add(kernels::IsTiled(path) ? "tiles 2" : "lanes 2");
+  if (mode == numerics::Mode::kFast) hasher.Add("bytes 1");
   return hasher.Value();
 }
 

@@ -36,8 +36,9 @@ struct DiskOptions {
 // Of the config's text and of the weight files: their sizes, their headers and their content, of
 // which large files give samples. Another model, or the same one converted or trained differently,
 // has another; and so have the two families of paths, which differ in the last bits
-// (kernels/context.h). Errors: files that cannot be read.
-Result<uint64_t> ModelFingerprint(const std::string& model_dir, kernels::Path path);
+// (kernels/context.h), and fast mode. Errors: files that cannot be read.
+Result<uint64_t> ModelFingerprint(const std::string& model_dir, kernels::Path path,
+                                  numerics::Mode mode);
 
 struct DiskStats {
   int64_t records = 0, bytes = 0;

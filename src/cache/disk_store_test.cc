@@ -403,11 +403,13 @@ TEST_F(DiskStoreTest, TheOperatorSeesAllAndMakesRoom) {
   EXPECT_FALSE(PruneStore(folder_ / "nowhere", 0).ok());
 }
 
+using numerics::Mode;
+
 TEST(ModelFingerprintTest, FollowsConfigNamesAndWeights) {
   const TempFolder folder;
   const auto write = [&](const std::string& name, const std::string& text) {
     EXPECT_TRUE(WriteFile(folder / name, text).ok());
-    const auto value = ModelFingerprint(folder.path(), kernels::Path::kReference);
+    const auto value = ModelFingerprint(folder.path(), kernels::Path::kReference, Mode::kOfficial);
     return value.ok() ? value.value() : 0;
   };
   EXPECT_EQ(write("config.json", "{}"), 0u) << "no weights";
@@ -420,12 +422,16 @@ TEST(ModelFingerprintTest, FollowsConfigNamesAndWeights) {
   write("notes.txt", "not a weight");
   write("config.json", "{}");
   EXPECT_EQ(write("model.safetensors", "headerAAAA"), first);
-  const auto of = [&](kernels::Path path) { return ModelFingerprint(folder.path(), path).value(); };
+  const auto of = [&](kernels::Path path, Mode mode = Mode::kOfficial) {
+    return ModelFingerprint(folder.path(), path, mode).value();
+  };
   EXPECT_EQ(of(kernels::Path::kAvx512), first);
   EXPECT_NE(of(kernels::Path::kAmx), first);
   EXPECT_EQ(of(kernels::Path::kAmx), of(kernels::Path::kTileReference));
+  // States of pure mode have another size, those of fast mode have not.
+  EXPECT_NE(of(kernels::Path::kAvx512, Mode::kFast), first);
   std::filesystem::remove(folder / "config.json");
-  EXPECT_FALSE(ModelFingerprint(folder.path(), kernels::Path::kReference).ok());
+  EXPECT_FALSE(ModelFingerprint(folder.path(), kernels::Path::kReference, Mode::kOfficial).ok());
 }
 
 }  // namespace

@@ -101,8 +101,10 @@ void ModelOptions::AddPath(CLI::App& command) {
 void ModelOptions::AddNumerics(CLI::App& command) {
   command
       .add_option("--numerics", numerics,
-                  "official: rounded where the reference rounds. pure: not rounded at all")
-      ->check(CLI::IsMember({"official", "pure"}))
+                  "official: rounded where the reference rounds. pure: not rounded at all. fast: "
+                  "official, but with bytes in front of FP4 weights; other words now and then, "
+                  "and less time (docs/numerics.md)")
+      ->check(CLI::IsMember({"official", "pure", "fast"}))
       ->capture_default_str();
 }
 
@@ -124,7 +126,7 @@ Result<kernels::Path> ModelOptions::ChosenPath() const {
 }
 
 numerics::Mode ModelOptions::mode() const {
-  return numerics == "pure" ? numerics::Mode::kPure : numerics::Mode::kOfficial;
+  return numerics::ParseMode(numerics).value_or(numerics::Mode::kOfficial);
 }
 
 Pinning ModelOptions::pinning() const {

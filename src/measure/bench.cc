@@ -78,6 +78,9 @@ Result<Report> RunBench(const model::LoadedModel& loaded, const BenchOptions& op
   if (!runner.WarmUp())
     report.notes.push_back("the checkpoint is larger than memory: it is read from its file");
   MeasureAll(runner, options, loaded.config(), report);
+  if (const Divergence divergence = runner.Diverge(); divergence.tokens > 0)
+    report.divergence = divergence;
+  report.mode = options.mode;
   // Now that all of it has been read.
   if (const auto smaps = ReadFile("/proc/self/smaps"); smaps.ok()) {
     std::string note = NoteOnMappedPages(MappedPagesOf(smaps.value(), ".safetensors"));

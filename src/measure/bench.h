@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "kernels/context.h"
 #include "kernels/trace.h"
 #include "measure/cost.h"
+#include "measure/divergence.h"
 #include "measure/limits.h"
 #include "model/forward.h"
 #include "model/weights.h"
@@ -92,6 +94,8 @@ struct Report {
   kernels::Path path = kernels::Path::kReference;
   std::vector<DecodePoint> decode;
   std::vector<PrefillPoint> prefill;
+  numerics::Mode mode = numerics::Mode::kOfficial;
+  std::optional<Divergence> divergence;  // of another mode from official
   std::vector<std::string> notes;  // what was left out, and why
   bool is_complete = true;         // false: interrupted
 };

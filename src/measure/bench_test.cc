@@ -99,6 +99,43 @@ TEST(Bench, TheReportHasTheKeysThatToolsRead) {
   EXPECT_THAT(table, testing::Not(HasSubstr("nan")));
 }
 
+TEST(Bench, TellsHowFarAModeIsFromOfficial) {
+  BenchOptions options = Small();
+  options.contexts = {20};
+  options.batches = {1};
+  const auto official = RunBench(Nano(), options);
+  ASSERT_TRUE(official.ok());
+  EXPECT_FALSE(official.value().divergence.has_value());
+  options.mode = numerics::Mode::kFast;
+  const auto report = RunBench(Nano(), options);
+  ASSERT_TRUE(report.ok());
+  ASSERT_TRUE(report.value().divergence.has_value());
+  const Divergence& divergence = *report.value().divergence;
+  EXPECT_EQ(divergence.tokens, 512);
+  EXPECT_GT(divergence.mean_kl, 0);
+  EXPECT_LT(divergence.mean_kl, 0.01);
+  EXPECT_GE(divergence.max_kl, divergence.mean_kl);
+  EXPECT_GT(divergence.same_top, 0.9);
+  EXPECT_LE(divergence.same_top, 1);
+  const auto json = ParseJson(WriteJson(ToJson(report.value(), Nano().config())));
+  ASSERT_TRUE(json.ok());
+  EXPECT_EQ(NumberAt(*json.value().Find("divergence"), "mean_kl"), divergence.mean_kl);
+  EXPECT_THAT(FormatReport(report.value(), Nano().config()),
+              HasSubstr("divergence from official numerics, over 512 tokens"));
+}
+
+// A mode against itself, which RunBench does not do.
+TEST(Bench, OfficialModeDoesNotDivergeFromItself) {
+  ThreadPool pool(1);
+  kernels::Workspace workspace;
+  const Divergence divergence =
+      MeasureDivergence(Nano(), {pool, workspace, kernels::BestPath(), numerics::Mode::kOfficial},
+                        {.tokens = 20});
+  EXPECT_EQ(divergence.tokens, 20);
+  EXPECT_EQ(divergence.max_kl, 0);
+  EXPECT_EQ(divergence.same_top, 1);
+}
+
 TEST(Bench, EndsEarlyWithWhatItHas) {
   BenchOptions options = Small();
   std::atomic<bool> cancel = false;

@@ -112,6 +112,15 @@ void AppendPrefill(const PrefillPoint& point, std::string& out) {
   AppendOperations(point.cost, point.meanwhile, out);
 }
 
+void AppendDivergence(const Divergence& divergence, std::string& out) {
+  const auto to = std::back_inserter(out);
+  fmt::format_to(to,
+                 "\ndivergence from official numerics, over {} tokens that the model wrote: KL {:.3g} "
+                 "nats (mean), {:.3g} (largest); the most likely token is the same for {:.1f} %\n",
+                 divergence.tokens, divergence.mean_kl, divergence.max_kl,
+                 Percent(divergence.same_top));
+}
+
 void AppendProjection(const Projection& projection, double read_bytes_s, std::string& out) {
   const auto to = std::back_inserter(out);
   fmt::format_to(to, "\n{} from this slice, context {}, batch 1\n", projection.model,
@@ -172,6 +181,7 @@ std::string FormatReport(const Report& report, const model::Config& config) {
       Giga(report.machine.f32_flops));
   for (const DecodePoint& point : report.decode) AppendDecode(point, out);
   for (const PrefillPoint& point : report.prefill) AppendPrefill(point, out);
+  if (report.divergence) AppendDivergence(*report.divergence, out);
   AppendProjections(report, config, out);
   if (!report.notes.empty() || !report.is_complete) out += '\n';
   for (const std::string& note : report.notes) out += note + '\n';

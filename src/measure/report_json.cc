@@ -129,7 +129,7 @@ Json ToJson(const Report& report, const model::Config& config) {
         projections.push_back(ProjectionJson(*projection));
   }
   for (const std::string& note : report.notes) notes.push_back(note);
-  return Json::Object{
+  Json json = Json::Object{
       {"machine", Json::Object{{"read_gb_s", Giga(report.machine.read_bytes_s)},
                                {"peak_bf16_gflops", Giga(report.machine.bf16_flops)},
                                {"peak_f32_gflops", Giga(report.machine.f32_flops)},
@@ -144,6 +144,13 @@ Json ToJson(const Report& report, const model::Config& config) {
       {"projection", std::move(projections)},
       {"notes", std::move(notes)},
       {"complete", report.is_complete}};
+  json.Set("numerics", std::string(numerics::Name(report.mode)));
+  if (report.divergence)
+    json.Set("divergence", Json::Object{{"tokens", report.divergence->tokens},
+                                        {"mean_kl", report.divergence->mean_kl},
+                                        {"max_kl", report.divergence->max_kl},
+                                        {"same_top", report.divergence->same_top}});
+  return json;
 }
 
 }  // namespace fathom::measure

@@ -113,6 +113,16 @@ bool Runner::WarmUp() {
   return true;
 }
 
+Divergence Runner::Diverge() {
+  if (options_.mode == numerics::Mode::kOfficial) return {};
+  DivergenceOptions options{.seconds = options_.seconds, .seed = options_.seed};
+  options.is_cancelled = [this] { return is_cancelled(); };
+  options.progress = [&](int64_t done) {
+    Say(fmt::format("divergence from official numerics: token {} of {}", done + 1, options.tokens));
+  };
+  return MeasureDivergence(loaded_, ctx_, options);
+}
+
 MachineLimits Runner::Machine() {
   for (int i = 0; i < 10; ++i) limits_.SampleRead(), limits_.SampleBF16(), limits_.SampleF32();
   return {limits_.read_bytes_s(), limits_.bf16_flops(), limits_.f32_flops()};

@@ -24,6 +24,9 @@ class Runner {
   DecodePoint Decode(int64_t context, int64_t batch);
   PrefillPoint Prefill(int64_t prompt_tokens);
 
+  // Of the measured mode from official; no tokens in official mode, or if interrupted.
+  Divergence Diverge();
+
   MachineLimits Machine();
   int threads() const { return pool_.threads(); }
   bool is_cancelled() const;

@@ -1,6 +1,9 @@
 // Which rounding a forward pass applies.
 #pragma once
 
+#include <optional>
+#include <string_view>
+
 #include "numerics/formats.h"
 
 namespace fathom::numerics {
@@ -11,6 +14,19 @@ enum class Mode {
   kPure,      // none of them: float32 throughout, the sharp test of the mathematics
   kFast,      // official, but bytes under a scale per 32 (MXINT8) in front of FP4 products
 };
+
+inline constexpr Mode kAllModes[] = {Mode::kOfficial, Mode::kPure, Mode::kFast};
+
+// "official", "pure", "fast".
+constexpr std::string_view Name(Mode mode) {
+  if (mode == Mode::kPure) return "pure";
+  return mode == Mode::kFast ? "fast" : "official";
+}
+constexpr std::optional<Mode> ParseMode(std::string_view name) {
+  for (const Mode mode : kAllModes)
+    if (Name(mode) == name) return mode;
+  return std::nullopt;
+}
 
 // Whether a mode rounds activations to BF16, and states to the formats they were trained in.
 inline bool Rounds(Mode mode) { return mode != Mode::kPure; }

@@ -43,7 +43,7 @@ std::string DescribeModel(const std::string& dir, const model::Config& config,
                           const chat::RevisionChoice& revision) {
   return fmt::format("{}: {} layers, {} numerics, path {}, threads {}. {}", dir,
                      config.num_hidden_layers,
-                     options.mode == numerics::Mode::kPure ? "pure" : "official",
+                     numerics::Name(options.mode),
                      std::string(kernels::Name(*options.path)), options.threads, revision.reason);
 }
 

@@ -1,5 +1,5 @@
 // Whole models, bit for bit: however a prompt is cut, whatever else is in the batch, with any
-// number of threads and on every path, a sequence has the same logits. In both numeric modes, MTP
+// number of threads and on every path, a sequence has the same logits. In all numeric modes, MTP
 // block included.
 #include <gtest/gtest.h>
 
@@ -90,6 +90,13 @@ class Identity : public testing::TestWithParam<ModelCase> {
     tokens_ = MakeTokens(GetParam().tokens, loaded_->config().vocab_size, 1);
   }
 
+  // Fast mode is official mode where no weight is FP4.
+  std::vector<Mode> Modes() const {
+    const auto& experts = loaded_->weights().layers.front().ffn.experts;
+    if (experts.front().w1.format != tensor::Format::kFp4) return {Mode::kOfficial, Mode::kPure};
+    return {Mode::kOfficial, Mode::kPure, Mode::kFast};
+  }
+
   // All logits of the first `count` tokens; prompt_len 0: step by step.
   Runner::Logits Run(Runner& runner, int64_t count, Mode mode, int64_t prompt_len = -1) {
     std::vector<int64_t> positions(static_cast<size_t>(count));
@@ -125,7 +132,7 @@ class Identity : public testing::TestWithParam<ModelCase> {
 };
 
 TEST_P(Identity, ChunksAndStepsEqualOneShot) {
-  for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
+  for (const Mode mode : Modes()) {
     const Runner::Logits whole = OneShot(mode);
     ASSERT_TRUE(std::any_of(whole.logits.values.begin(), whole.logits.values.end(),
                             [](float x) { return x != 0; }));
@@ -146,7 +153,7 @@ TEST_P(Identity, ChunksAndStepsEqualOneShot) {
 TEST_P(Identity, PathsAndThreadsAreEqual) {
   // The scalar path is slow: a prefix past the first HCA block is enough for it.
   constexpr int64_t kPrefix = 140;
-  for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
+  for (const Mode mode : Modes()) {
     std::optional<Runner::Logits> of_family[2];
     for (const kernels::Path path : AvailablePaths()) {
       std::optional<Runner::Logits>& whole = of_family[kernels::IsTiled(path) ? 1 : 0];
@@ -178,7 +185,7 @@ struct Member {
 TEST_P(Identity, BatchesEqualEachSequenceAlone) {
   const model::Config& config = loaded_->config();
   constexpr int64_t kTokensMax = 96;
-  for (const Mode mode : {Mode::kOfficial, Mode::kPure}) {
+  for (const Mode mode : Modes()) {
     Runner runner(*loaded_, kernels::BestPath(), 2, kTokensMax);
     model::Executor executor = runner.MakeExecutor(mode, kTokensMax);
     std::vector<Member> members;

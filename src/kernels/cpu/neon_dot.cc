@@ -12,6 +12,7 @@
 #include "kernels/cpu/dot_f32.h"
 #include "kernels/cpu/neon_decode.h"
 #include "kernels/cpu/shares.h"
+#include "kernels/cpu/sizes.h"
 #include "kernels/cpu/vec128.h"
 #include "kernels/linear.h"
 
@@ -20,8 +21,6 @@ namespace {
 
 constexpr int64_t kSteps = kStretch / 32;
 constexpr int64_t kTileInputs = 4;
-
-constexpr int64_t Smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // One stretch of some rows. Lives on the stack.
 struct Panel {
