@@ -350,8 +350,8 @@ Result<std::unique_ptr<Engine>> Engine::Open(const std::string& dir, const Engin
   FATHOM_TRY(model::LoadedModel model, model::LoadedModel::Load(dir, options.session.load));
   EngineOptions resolved = options;
   FATHOM_TRY(resolved.session, Resolve(options.session, model.config()));
-  FATHOM_TRY(resolved.disk.fingerprint, cache::ModelFingerprint(dir, *resolved.session.path,
-                                                              resolved.session.mode));
+  FATHOM_TRY(resolved.disk.fingerprint,
+             cache::ModelFingerprint(dir, *resolved.session.path, resolved.session.mode));
   if (resolved.disk_store == nullptr && !resolved.disk.dir.empty()) {
     const StateSizes sizes = SizesOf(model.config(), resolved.session.mode);
     resolved.disk.page_bytes = sizes.page;

@@ -221,9 +221,8 @@ TEST(Linear, FastModeIsOfficialModeButForQuantizedInputsOfFp4) {
       const Input x = RandomInput(3, 160, random);
       TestContext official(1, BestPath(), Mode::kOfficial), fast(1, BestPath(), Mode::kFast);
       const Activation mine = format == Format::kF32 ? Activation::kF32 : activation;
-      const bool are_same =
-          SameBits(Multiply(x.view, w.view, mine, Output::kBF16, fast.ctx),
-                   Multiply(x.view, w.view, mine, Output::kBF16, official.ctx));
+      const bool are_same = SameBits(Multiply(x.view, w.view, mine, Output::kBF16, fast.ctx),
+                                     Multiply(x.view, w.view, mine, Output::kBF16, official.ctx));
       EXPECT_EQ(are_same, format != Format::kFp4 || activation == Activation::kBF16);
     }
   }

@@ -16,7 +16,7 @@ struct PackedInput {
   // One of the four is set: pointers to the packed rows,
   const uint16_t* const* bf16 = nullptr;
   const float* const* f32 = nullptr;
-  InputTiles tiles = {};  // the tiles that the path multiplies,
+  InputTiles tiles = {};                     // the tiles that the path multiplies,
   const Int8Stretch* const* int8 = nullptr;  // or pointers to rows of bytes, in fast mode
 
   // Without the first rows; of tiles, pairs of which stay together, a multiple of 32.

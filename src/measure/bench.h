@@ -96,8 +96,8 @@ struct Report {
   std::vector<PrefillPoint> prefill;
   numerics::Mode mode = numerics::Mode::kOfficial;
   std::optional<Divergence> divergence;  // of another mode from official
-  std::vector<std::string> notes;  // what was left out, and why
-  bool is_complete = true;         // false: interrupted
+  std::vector<std::string> notes;        // what was left out, and why
+  bool is_complete = true;               // false: interrupted
 };
 
 // The model stays what it is; sequences are made and dropped. Errors: lengths that the options make

@@ -128,9 +128,8 @@ TEST(Bench, TellsHowFarAModeIsFromOfficial) {
 TEST(Bench, OfficialModeDoesNotDivergeFromItself) {
   ThreadPool pool(1);
   kernels::Workspace workspace;
-  const Divergence divergence =
-      MeasureDivergence(Nano(), {pool, workspace, kernels::BestPath(), numerics::Mode::kOfficial},
-                        {.tokens = 20});
+  const Divergence divergence = MeasureDivergence(
+      Nano(), {pool, workspace, kernels::BestPath(), numerics::Mode::kOfficial}, {.tokens = 20});
   EXPECT_EQ(divergence.tokens, 20);
   EXPECT_EQ(divergence.max_kl, 0);
   EXPECT_EQ(divergence.same_top, 1);

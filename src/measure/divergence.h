@@ -22,7 +22,7 @@ struct DivergenceOptions {
   int64_t tokens = 512;
   double seconds = 30;  // ends after this time, but not before one token
   uint64_t seed = 1;
-  std::function<bool()> is_cancelled = {};         // may be empty, as the next
+  std::function<bool()> is_cancelled = {};  // may be empty, as the next
   std::function<void(int64_t done)> progress = {};
 };
 

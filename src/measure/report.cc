@@ -114,11 +114,11 @@ void AppendPrefill(const PrefillPoint& point, std::string& out) {
 
 void AppendDivergence(const Divergence& divergence, std::string& out) {
   const auto to = std::back_inserter(out);
-  fmt::format_to(to,
-                 "\ndivergence from official numerics, over {} tokens that the model wrote: KL {:.3g} "
-                 "nats (mean), {:.3g} (largest); the most likely token is the same for {:.1f} %\n",
-                 divergence.tokens, divergence.mean_kl, divergence.max_kl,
-                 Percent(divergence.same_top));
+  fmt::format_to(
+      to,
+      "\ndivergence from official numerics, over {} tokens that the model wrote: KL {:.3g} "
+      "nats (mean), {:.3g} (largest); the most likely token is the same for {:.1f} %\n",
+      divergence.tokens, divergence.mean_kl, divergence.max_kl, Percent(divergence.same_top));
 }
 
 void AppendProjection(const Projection& projection, double read_bytes_s, std::string& out) {

@@ -129,21 +129,21 @@ Json ToJson(const Report& report, const model::Config& config) {
         projections.push_back(ProjectionJson(*projection));
   }
   for (const std::string& note : report.notes) notes.push_back(note);
-  Json json = Json::Object{
-      {"machine", Json::Object{{"read_gb_s", Giga(report.machine.read_bytes_s)},
-                               {"peak_bf16_gflops", Giga(report.machine.bf16_flops)},
-                               {"peak_f32_gflops", Giga(report.machine.f32_flops)},
-                               {"path", std::string(kernels::Name(report.path))}}},
-      {"threads", report.threads},
-      {"model", Json::Object{{"layers", config.num_hidden_layers},
-                             {"experts", config.n_routed_experts},
-                             {"experts_per_token", config.num_experts_per_tok},
-                             {"vocabulary", config.vocab_size}}},
-      {"decode", std::move(decode)},
-      {"prefill", std::move(prefill)},
-      {"projection", std::move(projections)},
-      {"notes", std::move(notes)},
-      {"complete", report.is_complete}};
+  Json json =
+      Json::Object{{"machine", Json::Object{{"read_gb_s", Giga(report.machine.read_bytes_s)},
+                                            {"peak_bf16_gflops", Giga(report.machine.bf16_flops)},
+                                            {"peak_f32_gflops", Giga(report.machine.f32_flops)},
+                                            {"path", std::string(kernels::Name(report.path))}}},
+                   {"threads", report.threads},
+                   {"model", Json::Object{{"layers", config.num_hidden_layers},
+                                          {"experts", config.n_routed_experts},
+                                          {"experts_per_token", config.num_experts_per_tok},
+                                          {"vocabulary", config.vocab_size}}},
+                   {"decode", std::move(decode)},
+                   {"prefill", std::move(prefill)},
+                   {"projection", std::move(projections)},
+                   {"notes", std::move(notes)},
+                   {"complete", report.is_complete}};
   json.Set("numerics", std::string(numerics::Name(report.mode)));
   if (report.divergence)
     json.Set("divergence", Json::Object{{"tokens", report.divergence->tokens},

@@ -32,8 +32,6 @@ constexpr std::optional<Mode> ParseMode(std::string_view name) {
 inline bool Rounds(Mode mode) { return mode != Mode::kPure; }
 
 // One of the BF16 rounding points.
-inline float Round(float value, Mode mode) {
-  return Rounds(mode) ? RoundToBF16(value) : value;
-}
+inline float Round(float value, Mode mode) { return Rounds(mode) ? RoundToBF16(value) : value; }
 
 }  // namespace fathom::numerics

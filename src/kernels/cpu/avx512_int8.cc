@@ -20,7 +20,7 @@ constexpr int64_t kStretchBytes = CodeBytes<Format::kFp4>(kStretch);
 // How many inputs one decoding in registers serves, and up to how many in all it is done so, some
 // rows after the other.
 constexpr int kInputsInRegisters = 8;
-constexpr int64_t kFewInputs = 128;
+constexpr int64_t kFewInputs = 16;
 constexpr int64_t kGroupRows = 16;
 // How far ahead of its use a row is fetched, by measurement.
 constexpr int64_t kPrefetchBytes = 6144;
@@ -41,20 +41,17 @@ constexpr ByteTable MakeByteTable() {
 }
 constexpr ByteTable kByteTable = MakeByteTable();
 
-// The eight steps of a stretch, of 64 codes each.
-struct Steps {
-  __m512i v[8];
-};
-[[gnu::always_inline]] inline Steps Decode(const StretchView& stretch) {
-  const __m512i table = _mm512_load_si512(kByteTable.codes);
-  const Fp4Words words = TransposeFp4(stretch.codes);
-  Steps steps;
-#pragma GCC unroll 4
-  for (int q = 0; q < 4; ++q) {
-    steps.v[2 * q] = _mm512_permutexvar_epi8(words.q[q], table);
-    steps.v[2 * q + 1] = _mm512_permutexvar_epi8(_mm512_srli_epi16(words.q[q], 4), table);
-  }
-  return steps;
+// Step s of a stretch: 64 codes.
+[[gnu::always_inline]] inline __m512i DecodeStep(const Fp4Words& words, int s) {
+  const __m512i word = words.q[s / 2];
+  return _mm512_permutexvar_epi8(s % 2 == 0 ? word : _mm512_srli_epi16(word, 4),
+                                 _mm512_load_si512(kByteTable.codes));
+}
+
+// What stands behind a stretch, before that is read: the other way round is slower.
+[[gnu::always_inline]] inline void Fetch(const std::byte* codes, bool small_cache) {
+  if (!small_cache) FetchPage(codes + kPageAhead, kStretchBytes);
+  FetchWeights(codes + kPrefetchBytes, kStretchBytes, small_cache);
 }
 
 [[gnu::always_inline]] inline __m512 AddSums(__m512 acc, __m512i sums, __m512 scales,
@@ -63,31 +60,44 @@ struct Steps {
                          acc);
 }
 
-// acc[i] += a stretch times stretch b of the inputs.
+// acc[i] += a stretch of a row times stretch b of the inputs. One row at a time: two side by side,
+// which would share what is read of the inputs, were slower with any number of them.
 template <int kInputs>
 [[gnu::always_inline]] inline void AddStretchOf(const StretchView& stretch,
                                                 const Int8Stretch* const* x, int64_t b,
                                                 __m512 (&acc)[kInputs]) {
-  const Steps steps = Decode(stretch);
+  // With few inputs two chains for each, because a product waits for the one before it.
+  constexpr int kChains = kInputs <= 2 ? 2 : 1;
+  const Fp4Words words = TransposeFp4(stretch.codes);
+  __m512i sums[kInputs][kChains];
+#pragma GCC unroll 8
+  for (int i = 0; i < kInputs; ++i) {
+    sums[i][0] = _mm512_load_si512(x[i][b].offsets);
+    if constexpr (kChains == 2) sums[i][1] = _mm512_setzero_si512();
+  }
+  // Step by step for all inputs, not input by input: what waits for a product fills the processor's
+  // schedulers.
+#pragma GCC unroll 8
+  for (int s = 0; s < 8; ++s) {
+    const __m512i w = DecodeStep(words, s);
+#pragma GCC unroll 8
+    for (int i = 0; i < kInputs; ++i)
+      sums[i][s % kChains] =
+          _mm512_dpbusd_epi32(sums[i][s % kChains], w, _mm512_load_si512(x[i][b].codes + 64 * s));
+  }
   const __m512 scales = Fp4Scales(stretch.scale, stretch.groups);
 #pragma GCC unroll 8
   for (int i = 0; i < kInputs; ++i) {
-    const Int8Stretch& input = x[i][b];
-    // Two chains, because each product waits for the one before it.
-    __m512i even = _mm512_load_si512(input.offsets), odd = _mm512_setzero_si512();
-#pragma GCC unroll 4
-    for (int s = 0; s < 8; s += 2) {
-      even = _mm512_dpbusd_epi32(even, steps.v[s], _mm512_load_si512(input.codes + 64 * s));
-      odd = _mm512_dpbusd_epi32(odd, steps.v[s + 1], _mm512_load_si512(input.codes + 64 * s + 64));
-    }
-    acc[i] = AddSums(acc[i], _mm512_add_epi32(even, odd), scales, input);
+    __m512i sum = sums[i][0];
+    if constexpr (kChains == 2) sum = _mm512_add_epi32(sum, sums[i][1]);
+    acc[i] = AddSums(acc[i], sum, scales, x[i][b]);
   }
 }
 
-// Rows [first, end), y that of the first input.
+// Rows [first, end) times kInputs inputs; y that of the first of them.
 template <int kInputs>
 void DotRowByRow(const DotTask& task, int64_t first, int64_t end, const Int8Stretch* const* inputs,
-                 bool small_cache, float* y) {
+                 auto small_cache, float* y) {
   const Int8Stretch* x[kInputs];
 #pragma GCC unroll 8
   for (int i = 0; i < kInputs; ++i) x[i] = inputs[i];
@@ -97,10 +107,9 @@ void DotRowByRow(const DotTask& task, int64_t first, int64_t end, const Int8Stre
     __m512 acc[kInputs];
 #pragma GCC unroll 8
     for (int i = 0; i < kInputs; ++i) acc[i] = _mm512_setzero_ps();
-#pragma GCC unroll 2
+#pragma GCC unroll 1
     for (int64_t b = 0; b < whole; ++b) {
-      FetchWeights(row.codes(b) + kPrefetchBytes, kStretchBytes, small_cache);
-      if (!small_cache) FetchPage(row.codes(b) + kPageAhead, kStretchBytes);
+      Fetch(row.codes(b), small_cache);
       AddStretchOf<kInputs>(row.Whole(b), x, b, acc);
     }
     if (whole * kStretch < task.w.cols) {
@@ -113,15 +122,27 @@ void DotRowByRow(const DotTask& task, int64_t first, int64_t end, const Int8Stre
   }
 }
 
+// All inputs, so many at a time. `small_cache` is a constant: there is no branch for each fetch.
+void DotFew(const DotTask& task, const Int8Stretch* const* x, auto small_cache) {
+  const int64_t rows =
+      task.count <= kInputsInRegisters ? task.row_end - task.row_begin : kGroupRows;
+  for (int64_t o = task.row_begin; o < task.row_end; o += rows) {
+    const int64_t end = Smaller(o + rows, task.row_end);
+    ForShares<kInputsInRegisters>(task.count, [&](int64_t first, auto inputs) {
+      DotRowByRow<inputs>(task, o, end, x + first, small_cache, task.y + first * task.y_stride);
+    });
+  }
+}
+
 constexpr int kTileRows = 4;
 constexpr int kTileInputs = 5;
 
 // Some rows of the weights, decoded, in parts of some stretches: the inputs' values of a part stay
-// in the first-level cache while the tiles of all rows pass over them.
+// in the first-level cache while the tiles of all rows pass over them. Lives on the stack.
 struct Panel {
   static constexpr int64_t kCodes = int64_t{1} << 18;
   static constexpr int64_t kRows = 64;
-  static constexpr int64_t kStretches = 4;  // of a part
+  static constexpr int64_t kStretches = 2;  // of a part
   static constexpr int64_t kColsMax = kCodes / kTileRows;
 
   // Rows that are decoded together, whole tiles.
@@ -130,7 +151,8 @@ struct Panel {
   }
 
   alignas(64) uint8_t codes[kCodes];  // [part, tile, stretch, step, row of the tile, 64]
-  alignas(64) int32_t scales[kCodes / kStretch][16];  // bits: [part, tile, stretch, row of the tile]
+  // The bits of floats: [part, tile, stretch, row of the tile].
+  alignas(64) int32_t scales[kCodes / kStretch][16];
   alignas(64) float acc[kRows / kTileRows][kTileInputs][kTileRows][16];
 };
 
@@ -161,7 +183,7 @@ bool AreModerate(const uint8_t* scales, int64_t count) {
 // Row o of the weights to row r of a panel of `tiles` tiles. With `adds` the scales become what is
 // added to those of the inputs.
 void DecodeToPanel(const tensor::QuantView& w, int64_t o, int64_t r, int64_t tiles, bool adds,
-                   Panel& panel) {
+                   bool small_cache, Panel& panel) {
   const __m512i less = _mm512_set1_epi32(adds ? 127 << 23 : 0);
   alignas(64) std::byte copy[kStretchBytes];
   const Reader row(w, o);
@@ -171,10 +193,11 @@ void DecodeToPanel(const tensor::QuantView& w, int64_t o, int64_t r, int64_t til
     const int64_t first = b / Panel::kStretches * Panel::kStretches;
     const int64_t part = Smaller(Panel::kStretches, stretches - first);
     const int64_t place = first * tiles + r / kTileRows * part + b - first;
-    const Steps steps = Decode(stretch);
+    Fetch(row.codes(b), small_cache);
+    const Fp4Words words = TransposeFp4(stretch.codes);
     uint8_t* out = panel.codes + place * kTileRows * kStretch + r % kTileRows * 64;
 #pragma GCC unroll 8
-    for (int s = 0; s < 8; ++s) _mm512_store_si512(out + kTileRows * 64 * s, steps.v[s]);
+    for (int s = 0; s < 8; ++s) _mm512_store_si512(out + kTileRows * 64 * s, DecodeStep(words, s));
     const __m512i scales = _mm512_castps_si512(Fp4Scales(stretch.scale, stretch.groups));
     _mm512_store_si512(panel.scales[place * kTileRows + r % kTileRows],
                        _mm512_sub_epi32(scales, less));
@@ -218,8 +241,7 @@ template <bool kAdds, int kInputs>
         asm("" : "+v"(p[m][n]));  // compilers would keep a copy in memory at each step
         const __m512 acc = b == 0 ? _mm512_setzero_ps() : _mm512_load_ps(sums[m][n]);
         const __m512 both =
-            kAdds ? _mm512_castsi512_ps(
-                        _mm512_add_epi32(scale, _mm512_load_si512(x[m][b].scales)))
+            kAdds ? _mm512_castsi512_ps(_mm512_add_epi32(scale, _mm512_load_si512(x[m][b].scales)))
                   : _mm512_mul_ps(_mm512_castsi512_ps(scale), _mm512_load_ps(x[m][b].scales));
         _mm512_store_ps(sums[m][n], _mm512_fmadd_ps(_mm512_cvtepi32_ps(p[m][n]), both, acc));
       }
@@ -227,23 +249,19 @@ template <bool kAdds, int kInputs>
   }
 }
 
-// y [kInputs, rows] <- all rows of a panel times kInputs inputs. So many lines from `next` on, which
-// the next panel decodes, are fetched with each tile.
+// y [kInputs, rows] <- all rows of a panel times kInputs inputs.
 template <bool kAdds, int kInputs>
-void DotRows(int64_t stretches, int64_t rows, const Int8Stretch* const* x, float* y,
-             int64_t y_stride, const std::byte* next, int64_t lines, Panel& panel) {
+void PassOver(int64_t stretches, int64_t rows, const Int8Stretch* const* x, float* y,
+              int64_t y_stride, Panel& panel) {
   for (int m = 0; m < kInputs; ++m)
     Prefetch<2>(reinterpret_cast<const std::byte*>(y + m * y_stride), rows * 4);
   const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
   int64_t place = 0;
   for (int64_t first = 0; first < stretches; first += Panel::kStretches) {
     const int64_t end = Smaller(first + Panel::kStretches, stretches);
-    for (int64_t tile = 0; tile < tiles; ++tile, place += (end - first) * kTileRows) {
-      FetchWeights(next, lines * 64, false);
-      next += lines * 64;
+    for (int64_t tile = 0; tile < tiles; ++tile, place += (end - first) * kTileRows)
       DotTile<kAdds, kInputs>(x, first, end, panel.codes + place * kStretch, panel.scales + place,
-                       panel.acc[tile]);
-    }
+                              panel.acc[tile]);
   }
   for (int64_t first = 0; first < rows; first += 16) {
     const auto* tile = panel.acc + first / kTileRows;
@@ -256,26 +274,7 @@ void DotRows(int64_t stretches, int64_t rows, const Int8Stretch* const* x, float
   }
 }
 
-// y <- `rows` rows of a panel, the first of which is o, times all inputs of the task.
-template <bool kAdds>
-void PassOver(const DotTask& task, const Int8Stretch* const* x, int64_t o, int64_t rows,
-              Panel& panel) {
-  const int64_t stretches = Int8Stretches(task.w.cols);
-  const int64_t parts = (stretches + Panel::kStretches - 1) / Panel::kStretches;
-  const int64_t passes = parts * ((rows + kTileRows - 1) / kTileRows);
-  const int64_t shares = (task.count + kTileInputs - 1) / kTileInputs;
-  const std::byte* next = o + rows < task.row_end ? task.w.row(o + rows) : task.next;
-  const int64_t lines = next == nullptr ? 0 : rows * task.w.row_bytes() / 64;
-  const int64_t lines_each = (lines + shares * passes - 1) / (shares * passes);
-  float* y = task.y + (o - task.row_begin);
-  ForShares<kTileInputs>(task.count, [&](int64_t first, auto inputs) {
-    DotRows<kAdds, inputs>(stretches, rows, x + first, y + first * task.y_stride, task.y_stride,
-                           next, lines_each, panel);
-    next += passes * lines_each * 64;
-  });
-}
-
-void DotPanels(const DotTask& task, const Int8Stretch* const* x) {
+void DotPanels(const DotTask& task, const Int8Stretch* const* x, bool small_cache) {
   Panel panel;
   const int64_t stretches = Int8Stretches(task.w.cols);
   const int64_t panel_rows = Panel::RowsOf(stretches);
@@ -285,29 +284,27 @@ void DotPanels(const DotTask& task, const Int8Stretch* const* x) {
   for (int64_t o = task.row_begin; o < task.row_end; o += panel_rows) {
     const int64_t rows = Smaller(panel_rows, task.row_end - o);
     const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
-    const bool adds =
-        are_moderate &&
-        AreModerate(RowOf<Format::kFp4>(task.w, o).scale, rows * task.w.scale_cols());
+    const bool adds = are_moderate &&
+                      AreModerate(RowOf<Format::kFp4>(task.w, o).scale, rows * task.w.scale_cols());
     // The last tile is filled with the last row.
     for (int64_t r = 0; r < tiles * kTileRows; ++r)
-      DecodeToPanel(task.w, o + Smaller(r, rows - 1), r, tiles, adds, panel);
-    const auto pass = adds ? PassOver<true> : PassOver<false>;
-    pass(task, x, o, rows, panel);
+      DecodeToPanel(task.w, o + Smaller(r, rows - 1), r, tiles, adds, small_cache, panel);
+    float* y = task.y + (o - task.row_begin);
+    ForShares<kTileInputs>(task.count, [&](int64_t first, auto inputs) {
+      const auto pass = adds ? PassOver<true, inputs> : PassOver<false, inputs>;
+      pass(stretches, rows, x + first, y + first * task.y_stride, task.y_stride, panel);
+    });
   }
 }
 
 }  // namespace
 
 void DotInt8Avx512(const DotTask& task, const Int8Stretch* const* x) {
-  if (task.count > kFewInputs && task.w.cols <= Panel::kColsMax) return DotPanels(task, x);
   const bool small_cache = IsFirstCacheSmall();
-  const int64_t rows = task.count <= kInputsInRegisters ? task.row_end - task.row_begin : kGroupRows;
-  for (int64_t o = task.row_begin; o < task.row_end; o += rows) {
-    const int64_t end = Smaller(o + rows, task.row_end);
-    ForShares<kInputsInRegisters>(task.count, [&](int64_t first, auto inputs) {
-      DotRowByRow<inputs>(task, o, end, x + first, small_cache, task.y + first * task.y_stride);
-    });
-  }
+  if (task.count > kFewInputs && task.w.cols <= Panel::kColsMax)
+    return DotPanels(task, x, small_cache);
+  if (small_cache) return DotFew(task, x, std::true_type());
+  DotFew(task, x, std::false_type());
 }
 
 }  // namespace fathom::kernels::cpu

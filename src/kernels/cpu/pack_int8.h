@@ -1,5 +1,5 @@
-// The packing of inputs as bytes (row_ops.h), in plain loops that compilers turn into vectors of the
-// instruction set which the including file is compiled for. Everything here is private to it.
+// The packing of inputs as bytes (row_ops.h), in plain loops that compilers turn into vectors of
+// the instruction set which the including file is compiled for. Everything here is private to it.
 #pragma once
 
 #include <cstdint>
@@ -47,8 +47,8 @@ inline void PackInt8Block(const float* x, int64_t lane, Int8Stretch& out) {
   int32_t sum = 0;
   for (int64_t i = 0; i < kInt8Block; ++i) sum += codes[i];
   out.offsets[lane] = -Int8Stretch::kCodeOffset * sum;
-  out.scales[lane] = is_finite ? __builtin_bit_cast(float, (127 - 7 + exponent) << 23)
-                               : __builtin_nanf("");
+  out.scales[lane] =
+      is_finite ? __builtin_bit_cast(float, (127 - 7 + exponent) << 23) : __builtin_nanf("");
   int8_t* to = out.codes + 4 * lane;
   for (int64_t eight = 0; eight < kInt8Block; eight += 8, to += 2 * Int8Stretch::kStep) {
     uint64_t word;
