@@ -11,7 +11,7 @@
 //
 // One row cycles through more weights than the last-level cache holds, so they come from memory.
 // Quantising the inputs is part of the product on both sides: to FP8 by 128 (fathom), to int8 by 32
-// (ggml).
+// (ggml, and fathom with fast numerics).
 #include <benchmark/benchmark.h>
 #include <dlfcn.h>
 
@@ -82,9 +82,9 @@ class Products {
 
 class FathomProducts : public Products {
  public:
-  FathomProducts(const Operands& operands, ThreadPool& pool)
+  FathomProducts(const Operands& operands, ThreadPool& pool, numerics::Mode mode)
       : operands_(operands),
-        ctx_{pool, workspace_, kernels::BestPath(), numerics::Mode::kOfficial},
+        ctx_{pool, workspace_, kernels::BestPath(), mode},
         outputs_(kManyRowsMatrices * kRows[1] * operands.shape.outputs) {}
 
   void Run(int64_t rows) override {
@@ -355,18 +355,23 @@ int Main(int argc, char** argv) {
   std::vector<std::unique_ptr<Products>> products;
   for (const Shape& shape : kShapes) {
     operands.push_back(std::make_unique<Operands>(shape, 1));
-    products.push_back(std::make_unique<FathomProducts>(*operands.back(), pool));
+    products.push_back(
+        std::make_unique<FathomProducts>(*operands.back(), pool, numerics::Mode::kOfficial));
     Products& own = *products.back();
     Register("fathom", shape, own);
-    if (ggml == nullptr) continue;
-    const auto add = [&](const char* name, GgmlBufferType* type) {
-      if (type == nullptr) return;
-      products.push_back(std::make_unique<GgmlProducts>(*operands.back(), *ggml, type));
+    const auto add = [&](const char* name, std::unique_ptr<Products> more) {
+      products.push_back(std::move(more));
       for (const int64_t rows : kRows) ExpectSame(name, own, *products.back(), rows);
       Register(name, shape, *products.back());
     };
-    add("ggml", ggml->plain);
-    add("ggml_repacked", ggml->repacked);
+    const auto add_ggml = [&](const char* name, GgmlBufferType* type) {
+      if (type != nullptr) add(name, std::make_unique<GgmlProducts>(*operands.back(), *ggml, type));
+    };
+    add("fathom_fast",
+        std::make_unique<FathomProducts>(*operands.back(), pool, numerics::Mode::kFast));
+    if (ggml == nullptr) continue;
+    add_ggml("ggml", ggml->plain);
+    add_ggml("ggml_repacked", ggml->repacked);
   }
   benchmark::RunSpecifiedBenchmarks();
   return 0;

@@ -20,6 +20,7 @@ struct Shape {
   Activation activation;
   int64_t outputs;
   int64_t inputs;
+  numerics::Mode mode = numerics::Mode::kOfficial;
 };
 
 // Ref: model.md 3.1, 4.2.
@@ -30,6 +31,9 @@ constexpr Shape kShapes[] = {
     {"Fp8/wo_a_group", Format::kFp8, Activation::kBF16, 1024, 4096},
     {"Fp4/expert_up", Format::kFp4, Activation::kQuantized, 2048, 4096},
     {"Fp4/expert_down", Format::kFp4, Activation::kQuantized, 4096, 2048},
+    {"Fp4Fast/expert_up", Format::kFp4, Activation::kQuantized, 2048, 4096, numerics::Mode::kFast},
+    {"Fp4Fast/expert_down", Format::kFp4, Activation::kQuantized, 4096, 2048,
+     numerics::Mode::kFast},
     {"BF16/compressor", Format::kBF16, Activation::kBF16, 1024, 4096},
     {"BF16/head_piece", Format::kBF16, Activation::kBF16, 8192, 4096},
 };
@@ -44,14 +48,15 @@ void Product(benchmark::State& state, const Shape& shape) {
   x.UseLargePages(), y.UseLargePages();  // as the model's activations
   for (int64_t i = 0; i < x.size(); ++i) x[i] = numerics::RoundToBF16(random.Signed());
   const int64_t bytes = Weights().Matrix(shape.format, shape.outputs, shape.inputs, 0).bytes();
+  kernels::Context ctx = machine.ctx;
+  ctx.mode = shape.mode;
   int64_t next = 0;
   RunBesideLimits(
       state, machine, {matrices * bytes, matrices * 2 * rows * shape.outputs * shape.inputs}, [&] {
         for (int64_t i = 0; i < matrices; ++i)
           kernels::Linear(x.matrix(rows, shape.inputs),
                           Weights().Matrix(shape.format, shape.outputs, shape.inputs, next++),
-                          shape.activation, Output::kBF16, y.matrix(rows, shape.outputs),
-                          machine.ctx);
+                          shape.activation, Output::kBF16, y.matrix(rows, shape.outputs), ctx);
       });
 }
 

@@ -118,8 +118,8 @@ function median(numbers) {
 
 // Speeds of both in every round; the ratio is the median of the rounds' ratios, whose two halves
 // were measured one after the other.
-function summary(rounds, part) {
-  const fathom = rounds.map((round) => round.fathom[part].tok_s);
+function summary(rounds, part, own = "fathom") {
+  const fathom = rounds.map((round) => round[own][part].tok_s);
   const llama = rounds.map((round) => round.llama[part].tok_s);
   const ratios = fathom.map((speed, i) => speed / llama[i]);
   return {
@@ -139,6 +139,7 @@ function measureModel() {
     say(`round ${i + 1} of ${options.rounds}`);
     rounds.push({
       fathom: measureFathom(paths, options),
+      fast: measureFathom(paths, options, "fast"),
       llama: measureLlama(paths, options),
     });
   }
@@ -164,6 +165,11 @@ function measureModel() {
     chunk: options.chunk,
     decode,
     prefill: summary(rounds, "prefill"),
+    fast: {
+      decode: summary(rounds, "decode", "fast"),
+      prefill: summary(rounds, "prefill", "fast"),
+      divergence: rounds[0].fast.divergence,
+    },
   };
 }
 
@@ -186,6 +192,9 @@ function measureAllProducts() {
       llama_cpp_as_stored: stored,
       ratio: fathom[unit] / (repacked ?? stored),
       ratio_as_stored: fathom[unit] / stored,
+      fathom_fast: engines.fathom_fast[name][unit],
+      ratio_fast: engines.fathom_fast[name][unit] / (repacked ?? stored),
+      ratio_fast_as_stored: engines.fathom_fast[name][unit] / stored,
     };
   });
 }
@@ -216,6 +225,15 @@ function printModel(result) {
   line("decode, GB/s of weights", own.gb_s, other.gb_s, own.gb_s / other.gb_s);
   const label = `prompt of ${result.prompt_tokens}, tokens/s`;
   line(label, prefill.fathom.tok_s, prefill.llama_cpp.tok_s, prefill.ratio, range(prefill));
+  const { fast } = result;
+  const { mean_kl, tokens } = fast.divergence;
+  console.log(
+    `fathom --numerics fast (mean KL from official ${mean_kl.toPrecision(2)} nats over ${tokens} ` +
+      `tokens of this model of random weights)`,
+  );
+  for (const [name, part] of [["decode, tokens/s", fast.decode], [label, fast.prefill]]) {
+    line(name, part.fathom.tok_s, part.llama_cpp.tok_s, part.ratio, range(part));
+  }
 }
 
 function printProducts(products) {
@@ -227,6 +245,8 @@ function printProducts(products) {
     const label = `${p.shape}, ${p.rows} row${p.rows > 1 ? "s" : ""}, ${p.unit.replace("_", "/")}`;
     const note = `(${p.llama_cpp_as_stored.toFixed(1)}, ${p.ratio_as_stored.toFixed(2)})`;
     line(label, p.fathom, p.llama_cpp, p.ratio, note);
+    const stored = `(${p.llama_cpp_as_stored.toFixed(1)}, ${p.ratio_fast_as_stored.toFixed(2)})`;
+    line("  fathom --numerics fast", p.fathom_fast, p.llama_cpp, p.ratio_fast, stored);
   }
 }
 

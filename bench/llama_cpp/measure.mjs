@@ -26,16 +26,18 @@ function promptText(tokens) {
 }
 
 // `fathom bench` where the program has it: random tokens, steps without sampling.
-function fathomBench(paths, options) {
+function fathomBench(paths, options, numerics) {
   const command = [
     paths.fathom, "bench", "-m", paths.checkpoint, "--json", "--threads", `${options.threads}`,
     "--context", `${options.prompt + options.decode}`, "--batch", "1",
     "--steps", `${options.decode}`, "--prompt", `${options.prompt}`, "--chunk", `${options.chunk}`,
     "--seconds", "15",
   ];
-  const { decode, prefill } = JSON.parse(run(command, options.under));
+  if (numerics !== "official") command.push("--numerics", numerics);
+  const { decode, prefill, divergence } = JSON.parse(run(command, options.under));
   return {
     command: "bench",
+    divergence,
     prefill: { tokens: options.prompt, tok_s: prefill[0].tok_s },
     decode: { tokens: options.decode, tok_s: decode[0].tok_s },
   };
@@ -65,9 +67,9 @@ function fathomRun(paths, options) {
   };
 }
 
-export function measureFathom(paths, options) {
+export function measureFathom(paths, options, numerics = "official") {
   const hasBench = /^ +bench /m.test(run([paths.fathom, "--help"]));
-  return hasBench ? fathomBench(paths, options) : fathomRun(paths, options);
+  return hasBench ? fathomBench(paths, options, numerics) : fathomRun(paths, options);
 }
 
 export function measureLlama(paths, options) {

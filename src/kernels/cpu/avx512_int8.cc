@@ -67,7 +67,7 @@ template <int kInputs>
                                                 const Int8Stretch* const* x, int64_t b,
                                                 __m512 (&acc)[kInputs]) {
   // With few inputs two chains for each, because a product waits for the one before it.
-  constexpr int kChains = kInputs <= 2 ? 2 : 1;
+  constexpr int kChains = kInputs <= 4 ? 2 : 1;
   const Fp4Words words = TransposeFp4(stretch.codes);
   __m512i sums[kInputs][kChains];
 #pragma GCC unroll 8
