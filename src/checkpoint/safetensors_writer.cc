@@ -1,5 +1,6 @@
 // The safetensors writer: header first, then the data as it comes, into a temporary file that is
 // renamed when complete. Reading is safetensors.cc.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -17,6 +18,10 @@ namespace {
 
 // The data section starts at a multiple of this, as in the published files.
 constexpr size_t kDataAlignment = 8;
+// What was just written stands in the system's file cache in small pieces, which some machines read
+// several times slower than what comes from the disk (docs/performance.md): files from this size on
+// leave the cache.
+constexpr int64_t kLeavesCacheBytes = int64_t{64} << 20;
 // Of the output stream; tensors are appended in small pieces at times.
 constexpr size_t kBufferBytes = size_t{1} << 20;
 
@@ -60,7 +65,8 @@ struct SafetensorsWriter::State {
   std::string path;
   std::string temporary;
   std::FILE* file = nullptr;
-  int64_t bytes_left = 0;  // of the declared data
+  int64_t bytes = 0;       // of the declared data
+  int64_t bytes_left = 0;  // of it
 
   ~State() {
     if (file == nullptr) return;
@@ -88,6 +94,7 @@ Result<SafetensorsWriter> SafetensorsWriter::Create(
   state->path = path;
   state->temporary = fmt::format("{}.tmp{}", path, ::getpid());
   for (const TensorDecl& decl : tensors) state->bytes_left += TensorBytes(decl);
+  state->bytes = state->bytes_left;
   const std::string header = Header(tensors, metadata);
   state->file = std::fopen(state->temporary.c_str(), "wbe");
   if (state->file == nullptr) return state->SystemError("create");
@@ -113,6 +120,11 @@ Result<void> SafetensorsWriter::Finish() {
   FATHOM_CHECK_EQ(state_->bytes_left, 0);
   const std::unique_ptr<State> state = std::move(state_);
   if (std::fflush(state->file) != 0) return state->SystemError("write");
+  if (state->bytes >= kLeavesCacheBytes) {
+    // Only what is on the disk can leave. No harm is done where it cannot.
+    if (::fdatasync(::fileno(state->file)) != 0) return state->SystemError("write");
+    (void)::posix_fadvise(::fileno(state->file), 0, 0, POSIX_FADV_DONTNEED);
+  }
   if (std::rename(state->temporary.c_str(), state->path.c_str()) != 0)
     return state->SystemError("rename into place");
   const bool is_closed = std::fclose(std::exchange(state->file, nullptr)) == 0;

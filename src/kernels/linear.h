@@ -21,6 +21,8 @@
 //   acc += s[odd] + s[even], where s[odd] += w * x over the 16 lanes, ascending, from zero, each a
 //   fused multiply-add. That is what TDPBF16PS computes (Intel SDM, volume 2).
 //
+// * FP4 products in fast mode, Activation::kQuantized: as int8_stretch.h says, on every path.
+//
 // The first two keep 16 lanes along the input; in each, one row at a time and many rows at a time
 // give the same bits, and scaling costs next to nothing. Ref: kernels.md rule 7; model.md 6.5-6.7.
 #pragma once
@@ -33,15 +35,16 @@ namespace fathom::kernels {
 using tensor::MatrixView;
 using tensor::QuantView;
 
-// How the input enters the product in official mode. In pure mode it always enters as float32.
+// How the input enters the product in official and fast mode. In pure mode it always enters as float32.
 enum class Activation {
-  kQuantized,  // FP8 per 128 in front of FP8 and FP4 weights (model.md 6.3), else as BF16
+  kQuantized,  // FP8 per 128 in front of FP8 and FP4 weights (model.md 6.3), else as BF16; in fast
+               // mode bytes per 32 in front of FP4 weights
   kBF16,       // as BF16, whatever the weight: wo_a, head, gate, compressor, weights_proj
   kF32,        // float32 in both modes, with an F32 weight: hyper-connection matrices
 };
 
 enum class Output {
-  kBF16,  // rounded once to BF16 (official mode)
+  kBF16,  // rounded once to BF16 (but in pure mode)
   kF32,   // not rounded
 };
 
