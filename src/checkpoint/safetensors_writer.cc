@@ -65,8 +65,8 @@ struct SafetensorsWriter::State {
   std::string path;
   std::string temporary;
   std::FILE* file = nullptr;
-  int64_t bytes = 0;       // of the declared data
-  int64_t bytes_left = 0;  // of it
+  int64_t data_bytes = 0;  // declared
+  int64_t bytes_left = 0;  // of them
 
   ~State() {
     if (file == nullptr) return;
@@ -94,7 +94,7 @@ Result<SafetensorsWriter> SafetensorsWriter::Create(
   state->path = path;
   state->temporary = fmt::format("{}.tmp{}", path, ::getpid());
   for (const TensorDecl& decl : tensors) state->bytes_left += TensorBytes(decl);
-  state->bytes = state->bytes_left;
+  state->data_bytes = state->bytes_left;
   const std::string header = Header(tensors, metadata);
   state->file = std::fopen(state->temporary.c_str(), "wbe");
   if (state->file == nullptr) return state->SystemError("create");
@@ -120,7 +120,7 @@ Result<void> SafetensorsWriter::Finish() {
   FATHOM_CHECK_EQ(state_->bytes_left, 0);
   const std::unique_ptr<State> state = std::move(state_);
   if (std::fflush(state->file) != 0) return state->SystemError("write");
-  if (state->bytes >= kLeavesCacheBytes) {
+  if (state->data_bytes >= kLeavesCacheBytes) {
     // Only what is on the disk can leave. No harm is done where it cannot.
     if (::fdatasync(::fileno(state->file)) != 0) return state->SystemError("write");
     (void)::posix_fadvise(::fileno(state->file), 0, 0, POSIX_FADV_DONTNEED);
