@@ -35,7 +35,8 @@ namespace fathom::kernels {
 using tensor::MatrixView;
 using tensor::QuantView;
 
-// How the input enters the product in official and fast mode. In pure mode it always enters as float32.
+// How the input enters the product in official and fast mode. In pure mode it always enters as
+// float32.
 enum class Activation {
   kQuantized,  // FP8 per 128 in front of FP8 and FP4 weights (model.md 6.3), else as BF16; in fast
                // mode bytes per 32 in front of FP4 weights

@@ -2,7 +2,6 @@
 // that the model itself writes.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 

@@ -126,8 +126,9 @@ uint64_t Submit(engine::Engine& engine, engine::BatchRequest request) {
   return submitted.value().ticket;
 }
 
-std::unique_ptr<engine::Session> OpenSession(const std::string& model, int64_t capacity) {
-  engine::SessionOptions options{.threads = 1};
+std::unique_ptr<engine::Session> OpenSession(const std::string& model, int64_t capacity,
+                                             numerics::Mode mode) {
+  engine::SessionOptions options{.threads = 1, .mode = mode};
   options.capacity_tokens = capacity;
   auto opened = engine::Session::Open(ModelDir(model), options);
   if (!opened.ok()) {

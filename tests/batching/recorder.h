@@ -101,6 +101,7 @@ uint64_t Submit(engine::Engine& engine, engine::BatchRequest request);
 
 // What a session answers; `chunk_tokens` as ever.
 Answer Alone(engine::Session& session, const engine::BatchRequest& request);
-std::unique_ptr<engine::Session> OpenSession(const std::string& model, int64_t capacity);
+std::unique_ptr<engine::Session> OpenSession(const std::string& model, int64_t capacity,
+                                             numerics::Mode mode = numerics::Mode::kOfficial);
 
 }  // namespace fathom::batching

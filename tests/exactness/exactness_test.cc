@@ -29,14 +29,22 @@ using engine::Engine;
 using engine::EngineOptions;
 using Tokens = std::vector<TokenId>;
 
+struct Case {
+  std::string dir;
+  numerics::Mode mode = numerics::Mode::kOfficial;
+};
+void PrintTo(const Case& test, std::ostream* out) { *out << test.dir; }
+
 #ifdef FATHOM_SANITIZED
 constexpr int kRounds = 1;  // twenty times slower, so fewer models too
-const auto kModels = testing::Values("testdata/golden/bf16-tiny", "testdata/golden/fp8-fp4-tiny");
+const auto kCases =
+    testing::Values(Case{"testdata/golden/bf16-tiny"}, Case{"testdata/golden/fp8-fp4-tiny"});
 #else
 constexpr int kRounds = 3;
-const auto kModels =
-    testing::Values("testdata/golden/bf16-tiny", "testdata/golden/flash-shape",
-                    "testdata/golden/fp8-fp4-tiny", "testdata/golden/longctx-tiny", "models/nano");
+const auto kCases =
+    testing::Values(Case{"testdata/golden/bf16-tiny"}, Case{"testdata/golden/flash-shape"},
+                    Case{"testdata/golden/fp8-fp4-tiny"}, Case{"testdata/golden/longctx-tiny"},
+                    Case{"models/nano"}, Case{"models/nano", numerics::Mode::kFast});
 #endif
 
 constexpr int64_t kCapacity = 700;
@@ -47,8 +55,9 @@ struct Way {
   int64_t chunk_tokens = 2048;
 };
 
-EngineOptions Options(const Way& way) {
+EngineOptions Options(const Way& way, numerics::Mode mode) {
   EngineOptions options;
+  options.session.mode = mode;
   options.session.threads = way.threads;
   options.session.chunk_tokens = way.chunk_tokens;
   options.session.capacity_tokens = kCapacity;
@@ -181,12 +190,16 @@ class Talker {
   Asked asked_;
 };
 
-class ExactnessTest : public testing::TestWithParam<const char*> {
+class ExactnessTest : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    session_ = batching::OpenSession(GetParam(), kCapacity);
+    session_ = batching::OpenSession(GetParam().dir, kCapacity, GetParam().mode);
     vocab_size_ = session_->config().vocab_size;
   }
+  std::unique_ptr<Engine> Open(const EngineOptions& options) const {
+    return OpenEngine(GetParam().dir, options);
+  }
+  EngineOptions OptionsOf(const Way& way) const { return Options(way, GetParam().mode); }
   Tokens Text(int64_t count, uint64_t seed) const { return MakeTokens(count, vocab_size_, seed); }
   std::shared_ptr<cache::DiskStore> OpenStore(const std::string& dir) const {
     const auto sizes = engine::SizesOf(session_->config(), numerics::Mode::kOfficial);
@@ -202,7 +215,7 @@ class ExactnessTest : public testing::TestWithParam<const char*> {
 
 TEST_P(ExactnessTest, ContinuingFromMemoryChangesNothing) {
   for (const Way& way : {Way{1, 2048}, Way{2, 90}}) {
-    const auto engine = OpenEngine(GetParam(), Options(way));
+    const auto engine = Open(OptionsOf(way));
     Talker talker("", 17 + static_cast<uint64_t>(way.threads), vocab_size_);
     for (int round = 0; round < 2 * kRounds; ++round) {
       talker.Submit(*engine);
@@ -214,7 +227,7 @@ TEST_P(ExactnessTest, ContinuingFromMemoryChangesNothing) {
 }
 
 TEST_P(ExactnessTest, ContinuingAmongStrangersChangesNothing) {
-  const auto engine = OpenEngine(GetParam(), Options({2, 200}));
+  const auto engine = Open(OptionsOf({2, 200}));
   std::vector<Talker> talkers;
   for (uint64_t i = 0; i < 3; ++i) talkers.emplace_back(std::to_string(i), 100 + i, vocab_size_);
   for (int round = 0; round <= kRounds; ++round) {
@@ -231,10 +244,10 @@ TEST_P(ExactnessTest, ContinuingFromTheDiskAfterARestartChangesNothing) {
   const TempFolder folder;
   Talker talker("someone", 5, vocab_size_);
   for (int run = 0; run < 4; ++run) {
-    EngineOptions options = Options({1 + run % 2, 300});
+    EngineOptions options = OptionsOf({1 + run % 2, 300});
     options.disk_store = OpenStore(folder.path());
     if (run == 3) options.cache_bytes = 0;
-    const auto engine = OpenEngine(GetParam(), options);
+    const auto engine = Open(options);
     talker.GoOn();
     for (int round = 0; round <= (kRounds + 1) / 2; ++round) {
       talker.Submit(*engine);
@@ -250,7 +263,7 @@ TEST_P(ExactnessTest, ContinuingFromTheDiskAfterARestartChangesNothing) {
 
 // The same prompt three times at once: it is read once, and the others wait for what is left there.
 TEST_P(ExactnessTest, APromptThatComesThreeTimesAtOnceIsReadOnce) {
-  const auto engine = OpenEngine(GetParam(), Options({2, 64}));
+  const auto engine = Open(OptionsOf({2, 64}));
   std::vector<Asked> all;
   for (uint64_t i = 0; i < 3; ++i)
     all.push_back(Ask(Text(400, 9), 10, {.temperature = 1, .seed = 3, .stream = i}));
@@ -269,7 +282,7 @@ TEST_P(ExactnessTest, APromptThatComesThreeTimesAtOnceIsReadOnce) {
 
 // What was read and said before a request was cancelled is there for the next one.
 TEST_P(ExactnessTest, ACancelledRequestLeavesWhatItHad) {
-  const auto engine = OpenEngine(GetParam(), Options({1, 2048}));
+  const auto engine = Open(OptionsOf({1, 2048}));
   const Tokens prompt = Text(300, 4);
   Asked cancelled = Ask(prompt, 400, {.temperature = 0});
   uint64_t ticket = 0;
@@ -294,10 +307,11 @@ TEST_P(ExactnessTest, ACancelledRequestLeavesWhatItHad) {
   EXPECT_TRUE(next.recorder->answer() == expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ExactnessTest, kModels, [](const auto& test) {
-  std::string name = test.param;
+INSTANTIATE_TEST_SUITE_P(Models, ExactnessTest, kCases, [](const auto& test) {
+  std::string name = test.param.dir;
   name = name.substr(name.rfind('/') + 1);
   std::replace(name.begin(), name.end(), '-', '_');
+  if (test.param.mode == numerics::Mode::kFast) name += "_fast";
   return name;
 });
 

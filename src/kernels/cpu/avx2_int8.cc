@@ -26,12 +26,9 @@ struct ByteTable {
   alignas(32) uint8_t codes[32];
 };
 constexpr ByteTable MakeByteTable() {
-  constexpr int kDoubled[8] = {0, 1, 2, 3, 4, 6, 8, 12};
   ByteTable t{};
-  for (int i = 0; i < 32; ++i) {
-    const int value = kDoubled[i & 7];
-    t.codes[i] = static_cast<uint8_t>(Int8Stretch::kCodeOffset + ((i & 8) != 0 ? -value : value));
-  }
+  for (int i = 0; i < 32; ++i)
+    t.codes[i] = static_cast<uint8_t>(Int8Stretch::kCodeOffset + DoubledE2M1(i & 15));
   return t;
 }
 constexpr ByteTable kByteTable = MakeByteTable();

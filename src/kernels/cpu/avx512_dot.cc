@@ -51,9 +51,8 @@ struct Panel {
 // FP4 codes are scaled in the panel where that gives the bits of scaling their sums: where no
 // product or sum of them, scaled or not, leaves the normal numbers. Sums are multiples of the last
 // place of the smallest product, 2^-8 times the smallest input, and below 2^12 times the largest,
-// so inputs and scales may have exponents of up to 40 either way. Multiplying the sums would take
-// the units of the products one time in 16.
-constexpr int kExponentMost = 40;
+// so inputs and scales may have exponents of up to 40 either way (kExponentMost). Multiplying the
+// sums would take the units of the products one time in 16.
 
 // Whether all nonzero values of `width`, BF16, lie between 2^-40 and 2^41.
 bool AreModerate(const uint16_t* x, int64_t width) {
@@ -66,14 +65,6 @@ bool AreModerate(const uint16_t* x, int64_t width) {
                                         _mm512_set1_epi16(kMost - kLeast));
   }
   return far == 0;
-}
-
-// The same of scales.
-bool AreModerate(const uint8_t* scales, int64_t count) {
-  bool are = true;
-  for (int64_t i = 0; i < count; ++i)
-    are &= scales[i] >= 127 - kExponentMost && scales[i] <= 127 + kExponentMost;
-  return are;
 }
 
 // Row o of the weights to row r of a panel of `tiles` tiles, FP4 codes times their scale if

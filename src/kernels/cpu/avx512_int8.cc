@@ -31,12 +31,9 @@ struct ByteTable {
   alignas(64) uint8_t codes[64];
 };
 constexpr ByteTable MakeByteTable() {
-  constexpr int kDoubled[8] = {0, 1, 2, 3, 4, 6, 8, 12};
   ByteTable t{};
-  for (int i = 0; i < 64; ++i) {
-    const int value = kDoubled[i & 7];
-    t.codes[i] = static_cast<uint8_t>(Int8Stretch::kCodeOffset + ((i & 8) != 0 ? -value : value));
-  }
+  for (int i = 0; i < 64; ++i)
+    t.codes[i] = static_cast<uint8_t>(Int8Stretch::kCodeOffset + DoubledE2M1(i & 15));
   return t;
 }
 constexpr ByteTable kByteTable = MakeByteTable();
@@ -159,8 +156,6 @@ struct Panel {
 // Two scales are multiplied by adding their exponents, which takes units that the products leave
 // free, where that gives the same: where both lie between 2^-40 and 2^40, but for blocks behind the
 // end of a row, whose sums are zero.
-constexpr int kExponentMost = 40;
-
 bool AreModerate(const Int8Stretch* x, int64_t stretches) {
   constexpr int32_t kLeast = (127 - kExponentMost) << 23, kMost = (127 + kExponentMost) << 23;
   __mmask16 far = 0;
@@ -171,13 +166,6 @@ bool AreModerate(const Int8Stretch* x, int64_t stretches) {
                                         _mm512_set1_epi32(kMost - kLeast));
   }
   return far == 0;
-}
-
-bool AreModerate(const uint8_t* scales, int64_t count) {
-  bool are = true;
-  for (int64_t i = 0; i < count; ++i)
-    are &= scales[i] >= 127 - kExponentMost && scales[i] <= 127 + kExponentMost;
-  return are;
 }
 
 // Row o of the weights to row r of a panel of `tiles` tiles. With `adds` the scales become what is

@@ -261,6 +261,18 @@ template <int kLocality>
   if (in_page < bytes) __builtin_prefetch(p, 0, 3);
 }
 
+// The largest exponents, either way, of inputs and scales whose products, and sums of them, stay
+// normal numbers (avx512_dot.cc, avx512_int8.cc).
+constexpr int kExponentMost = 40;
+
+// Whether scales have no larger ones.
+inline bool AreModerate(const uint8_t* scales, int64_t count) {
+  bool are = true;
+  for (int64_t i = 0; i < count; ++i)
+    are &= scales[i] >= 127 - kExponentMost && scales[i] <= 127 + kExponentMost;
+  return are;
+}
+
 // What the scales of a row of FP8 blocks add to the BF16 exponents of normal codes: the same for
 // the 128 rows of weights under them.
 class NormalScales {

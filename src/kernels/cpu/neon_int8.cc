@@ -19,7 +19,15 @@ constexpr int64_t kInputs = 4;
 constexpr int64_t kGroupRows = 16;
 constexpr int64_t kStretchBytes = CodeBytes<Format::kFp4>(kStretch);
 
-constexpr int8_t kDoubledCodes[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+struct ByteTable {
+  int8_t codes[16];  // doubled
+};
+constexpr ByteTable MakeByteTable() {
+  ByteTable t{};
+  for (int i = 0; i < 16; ++i) t.codes[i] = static_cast<int8_t>(DoubledE2M1(i));
+  return t;
+}
+constexpr ByteTable kByteTable = MakeByteTable();
 
 // A stretch of a row; the end of a row is copied out, so that nothing past it is read.
 struct Stretch {
@@ -51,7 +59,7 @@ struct Steps {
   int8x16_t v[8];
 };
 [[gnu::always_inline]] inline Steps Decode(const uint8_t* codes, int64_t quarter) {
-  const int8x16_t table = vld1q_s8(kDoubledCodes);
+  const int8x16_t table = vld1q_s8(kByteTable.codes);
   uint32x4_t words[4];
 #pragma GCC unroll 4
   for (int r = 0; r < 4; ++r)

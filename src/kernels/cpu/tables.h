@@ -46,4 +46,10 @@ constexpr uint16_t E2M1Bits(int code) {
   return static_cast<uint16_t>(kMagnitude[code & 7] | (code >= 8 ? 0x8000 : 0));
 }
 
+// Twice the E2M1 codes 0 .. 15, which are integers.
+constexpr int DoubledE2M1(int code) {
+  constexpr int kMagnitude[8] = {0, 1, 2, 3, 4, 6, 8, 12};
+  return code >= 8 ? -kMagnitude[code & 7] : kMagnitude[code];
+}
+
 }  // namespace fathom::kernels::cpu
