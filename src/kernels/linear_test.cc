@@ -41,7 +41,7 @@ std::vector<float> Multiply(MatrixView<const float> x, const QuantView& w, Activ
   return y;
 }
 
-#ifdef FATHOM_SANITIZED
+#if defined(FATHOM_SANITIZED) || defined(FATHOM_EMULATED)
 constexpr int64_t kCounts[] = {2, 5, 9, 20};
 #else
 constexpr int64_t kCounts[] = {2, 4, 5, 6, 7, 8, 9, 16, 20, 35, 49};
