@@ -22,6 +22,10 @@ constexpr int64_t kStretchBytes = CodeBytes<Format::kFp4>(kStretch);
 constexpr int kInputsInRegisters = 8;
 constexpr int64_t kFewInputs = 16;
 constexpr int64_t kGroupRows = 16;
+// Up to so many inputs a row is read from one end to the other, with more in parts of so many
+// stretches: 20 KB of eight inputs.
+constexpr int kInputsOfRows = 2;
+constexpr int64_t kPartStretches = 4;
 // How far ahead of its use a row is fetched, by measurement.
 constexpr int64_t kPrefetchBytes = 6144;
 
@@ -91,42 +95,53 @@ template <int kInputs>
   }
 }
 
-// Rows [first, end) times kInputs inputs; y that of the first of them.
+// Rows [first, end), kGroupRows at the most, times kInputs inputs; y that of the first of them.
+// With more than a few inputs, rows are read part by part, so that the inputs' part stays in the
+// first-level cache.
 template <int kInputs>
-void DotRowByRow(const DotTask& task, int64_t first, int64_t end, const Int8Stretch* const* inputs,
-                 auto small_cache, float* y) {
+void DotGroup(const DotTask& task, int64_t first, int64_t end, const Int8Stretch* const* inputs,
+              auto small_cache, float* y) {
   const Int8Stretch* x[kInputs];
 #pragma GCC unroll 8
   for (int i = 0; i < kInputs; ++i) x[i] = inputs[i];
-  const int64_t whole = task.w.cols / kStretch;
-  for (int64_t o = first; o < end; ++o) {
-    const Reader row(task.w, o);
-    __m512 acc[kInputs];
+  alignas(64) float sums[kGroupRows][kInputs][16];
+  const int64_t whole = task.w.cols / kStretch, stretches = Int8Stretches(task.w.cols);
+  const int64_t part = kInputs > kInputsOfRows ? kPartStretches : stretches;
+  for (int64_t begin = 0; begin < stretches; begin += part) {
+    const int64_t part_end = Smaller(begin + part, stretches);
+    for (int64_t o = first; o < end; ++o) {
+      const Reader row(task.w, o);
+      __m512 acc[kInputs];
 #pragma GCC unroll 8
-    for (int i = 0; i < kInputs; ++i) acc[i] = _mm512_setzero_ps();
+      for (int i = 0; i < kInputs; ++i)
+        acc[i] = begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(sums[o - first][i]);
 #pragma GCC unroll 1
-    for (int64_t b = 0; b < whole; ++b) {
-      Fetch(row.codes(b), small_cache);
-      AddStretchOf<kInputs>(row.Whole(b), x, b, acc);
-    }
-    if (whole * kStretch < task.w.cols) {
-      alignas(64) std::byte copy[kStretchBytes];
-      AddStretchOf<kInputs>(row.Last(whole, copy), x, whole, acc);
-    }
+      for (int64_t b = begin; b < Smaller(part_end, whole); ++b) {
+        Fetch(row.codes(b), small_cache);
+        AddStretchOf<kInputs>(row.Whole(b), x, b, acc);
+      }
+      if (part_end > whole) {
+        alignas(64) std::byte copy[kStretchBytes];
+        AddStretchOf<kInputs>(row.Last(whole, copy), x, whole, acc);
+      }
 #pragma GCC unroll 8
-    for (int i = 0; i < kInputs; ++i)
-      y[i * task.y_stride + (o - task.row_begin)] = Vec512::Fold(acc[i]);
+      for (int i = 0; i < kInputs; ++i) {
+        if (part_end < stretches) {
+          _mm512_store_ps(sums[o - first][i], acc[i]);
+        } else {
+          y[i * task.y_stride + (o - task.row_begin)] = Vec512::Fold(acc[i]);
+        }
+      }
+    }
   }
 }
 
 // All inputs, so many at a time. `small_cache` is a constant: there is no branch for each fetch.
 void DotFew(const DotTask& task, const Int8Stretch* const* x, auto small_cache) {
-  const int64_t rows =
-      task.count <= kInputsInRegisters ? task.row_end - task.row_begin : kGroupRows;
-  for (int64_t o = task.row_begin; o < task.row_end; o += rows) {
-    const int64_t end = Smaller(o + rows, task.row_end);
+  for (int64_t o = task.row_begin; o < task.row_end; o += kGroupRows) {
+    const int64_t end = Smaller(o + kGroupRows, task.row_end);
     ForShares<kInputsInRegisters>(task.count, [&](int64_t first, auto inputs) {
-      DotRowByRow<inputs>(task, o, end, x + first, small_cache, task.y + first * task.y_stride);
+      DotGroup<inputs>(task, o, end, x + first, small_cache, task.y + first * task.y_stride);
     });
   }
 }
