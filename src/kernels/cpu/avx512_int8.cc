@@ -109,6 +109,7 @@ void DotGroup(const DotTask& task, int64_t first, int64_t end, const Int8Stretch
   const int64_t part = kInputs > kInputsOfRows ? kPartStretches : stretches;
   for (int64_t begin = 0; begin < stretches; begin += part) {
     const int64_t part_end = Smaller(begin + part, stretches);
+    const int64_t whole_end = Smaller(part_end, whole);
     for (int64_t o = first; o < end; ++o) {
       const Reader row(task.w, o);
       __m512 acc[kInputs];
@@ -116,7 +117,7 @@ void DotGroup(const DotTask& task, int64_t first, int64_t end, const Int8Stretch
       for (int i = 0; i < kInputs; ++i)
         acc[i] = begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(sums[o - first][i]);
 #pragma GCC unroll 1
-      for (int64_t b = begin; b < Smaller(part_end, whole); ++b) {
+      for (int64_t b = begin; b < whole_end; ++b) {
         Fetch(row.codes(b), small_cache);
         AddStretchOf<kInputs>(row.Whole(b), x, b, acc);
       }
