@@ -90,14 +90,14 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     # AddressSanitizer looks at each access anyway, and these take any alignment.
     set(FATHOM_INTRINSICS "-fno-sanitize=alignment,null,pointer-overflow")
   endif()
-  set_source_files_properties(src/kernels/cpu/avx2_attention.cc src/kernels/cpu/avx2_dot.cc src/kernels/cpu/avx2_int8.cc
-    src/kernels/cpu/avx2_limits.cc src/kernels/cpu/avx2_rows.cc PROPERTIES
+  set_source_files_properties(src/kernels/cpu/avx2_attention.cc src/kernels/cpu/avx2_dot.cc
+    src/kernels/cpu/avx2_int8.cc src/kernels/cpu/avx2_limits.cc src/kernels/cpu/avx2_rows.cc PROPERTIES
     SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${FATHOM_INTRINSICS};-mavx2;-mfma")
   set(FATHOM_AVX512
     "${FATHOM_INTRINSICS};-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vbmi;-mavx512bf16;-mavx512vnni;-mgfni;-mprefer-vector-width=512;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>")
   set_source_files_properties(src/kernels/cpu/avx512_attention.cc src/kernels/cpu/avx512_batch.cc
-    src/kernels/cpu/avx512_dot.cc src/kernels/cpu/avx512_few.cc src/kernels/cpu/avx512_index.cc src/kernels/cpu/avx512_int8.cc
-    src/kernels/cpu/avx512_limits.cc src/kernels/cpu/avx512_rows.cc PROPERTIES
+    src/kernels/cpu/avx512_dot.cc src/kernels/cpu/avx512_few.cc src/kernels/cpu/avx512_index.cc
+    src/kernels/cpu/avx512_int8.cc src/kernels/cpu/avx512_limits.cc src/kernels/cpu/avx512_rows.cc PROPERTIES
     SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "${FATHOM_AVX512}")
   set_source_files_properties(src/kernels/cpu/amx_attention.cc src/kernels/cpu/amx_dot.cc
     src/kernels/cpu/amx_one_row.cc PROPERTIES

@@ -21,6 +21,8 @@
 namespace fathom::cache {
 namespace {
 
+using numerics::Mode;
+
 class DiskStoreTest : public testing::Test {
  protected:
   DiskStoreTest() { SetLogLevel(LogLevel::kError); }
@@ -402,8 +404,6 @@ TEST_F(DiskStoreTest, TheOperatorSeesAllAndMakesRoom) {
   EXPECT_FALSE(InspectStore(folder_ / "nowhere", Inspection::kHeaders).ok());
   EXPECT_FALSE(PruneStore(folder_ / "nowhere", 0).ok());
 }
-
-using numerics::Mode;
 
 TEST(ModelFingerprintTest, FollowsConfigNamesAndWeights) {
   const TempFolder folder;

@@ -83,7 +83,8 @@ class SafetensorsWriter {
   // The next bytes of the file's data section. Fails when the disk does; more than declared is a
   // CHECK.
   Result<void> Append(std::span<const std::byte> bytes);
-  // Every declared byte must have been appended.
+  // Every declared byte must have been appended. A large file is on the disk then, and no longer in
+  // the system's file cache.
   Result<void> Finish();
 
  private:

@@ -21,17 +21,8 @@ constexpr int64_t kGroupRows = 16;
 // How far ahead of its use a row is fetched.
 constexpr int64_t kPrefetchBytes = 4096;
 
-// Doubled FP4 codes without a sign, twice because a shuffle stays within 16 bytes.
-struct ByteTable {
-  alignas(32) uint8_t codes[32];
-};
-constexpr ByteTable MakeByteTable() {
-  ByteTable t{};
-  for (int i = 0; i < 32; ++i)
-    t.codes[i] = static_cast<uint8_t>(Int8Stretch::kCodeOffset + DoubledE2M1(i & 15));
-  return t;
-}
-constexpr ByteTable kByteTable = MakeByteTable();
+// Twice, because a shuffle stays within 16 bytes.
+constexpr auto kByteTable = MakeShiftedE2M1<32>(Int8Stretch::kCodeOffset);
 
 // The eight steps of lanes 8 eight .. 8 eight + 7 of a stretch.
 struct Steps {

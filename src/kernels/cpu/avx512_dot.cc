@@ -182,15 +182,7 @@ void DotRows(int64_t width, int64_t rows, const uint16_t* const* x, float* y, in
                panel.acc[tile]);
     }
   }
-  for (int64_t first = 0; first < rows; first += 16) {
-    const auto* tile = panel.acc + first / kTileRows;
-    for (int m = 0; m < kInputs; ++m) {
-      __m512 v[16];
-#pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) v[r] = _mm512_load_ps(tile[r / kTileRows][m][r % kTileRows]);
-      Vec512::Store(y + m * y_stride + first, Vec512::Fold16(v), Smaller(16, rows - first));
-    }
-  }
+  FoldTiles<kInputs>(panel.acc, rows, y, y_stride);
 }
 
 // y <- `rows` rows of a panel, the first of which is o, times all inputs of the task.

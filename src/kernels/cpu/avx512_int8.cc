@@ -29,18 +29,8 @@ constexpr int64_t kPartStretches = 4;
 // How far ahead of its use a row is fetched, by measurement.
 constexpr int64_t kPrefetchBytes = 6144;
 
-// Doubled FP4 codes without a sign, four times: the upper two bits of an index belong to the code
-// beside it.
-struct ByteTable {
-  alignas(64) uint8_t codes[64];
-};
-constexpr ByteTable MakeByteTable() {
-  ByteTable t{};
-  for (int i = 0; i < 64; ++i)
-    t.codes[i] = static_cast<uint8_t>(Int8Stretch::kCodeOffset + DoubledE2M1(i & 15));
-  return t;
-}
-constexpr ByteTable kByteTable = MakeByteTable();
+// Four times, because the upper two bits of an index belong to the code beside it.
+constexpr auto kByteTable = MakeShiftedE2M1<64>(Int8Stretch::kCodeOffset);
 
 // Step s of a stretch: 64 codes.
 [[gnu::always_inline]] inline __m512i DecodeStep(const Fp4Words& words, int s) {
@@ -62,7 +52,8 @@ constexpr ByteTable kByteTable = MakeByteTable();
 }
 
 // acc[i] += a stretch of a row times stretch b of the inputs. One row at a time: two side by side,
-// which would share what is read of the inputs, were slower with any number of them.
+// which would share what is read of the inputs, were slower with any number of them (measured with
+// rows that were not read in parts).
 template <int kInputs>
 [[gnu::always_inline]] inline void AddStretchOf(const StretchView& stretch,
                                                 const Int8Stretch* const* x, int64_t b,
@@ -267,15 +258,7 @@ void PassOver(int64_t stretches, int64_t rows, const Int8Stretch* const* x, floa
       DotTile<kAdds, kInputs>(x, first, end, panel.codes + place * kStretch, panel.scales + place,
                               panel.acc[tile]);
   }
-  for (int64_t first = 0; first < rows; first += 16) {
-    const auto* tile = panel.acc + first / kTileRows;
-    for (int m = 0; m < kInputs; ++m) {
-      __m512 v[16];
-#pragma GCC unroll 16
-      for (int r = 0; r < 16; ++r) v[r] = _mm512_load_ps(tile[r / kTileRows][m][r % kTileRows]);
-      Vec512::Store(y + m * y_stride + first, Vec512::Fold16(v), Smaller(16, rows - first));
-    }
-  }
+  FoldTiles<kInputs>(panel.acc, rows, y, y_stride);
 }
 
 void DotPanels(const DotTask& task, const Int8Stretch* const* x, bool small_cache) {

@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/dot_f32.h"
 #include "kernels/cpu/sizes.h"
+#include "kernels/cpu/vec512.h"
 #include "kernels/linear.h"
 
 namespace fathom::kernels::cpu {
@@ -271,6 +272,21 @@ inline bool AreModerate(const uint8_t* scales, int64_t count) {
   for (int64_t i = 0; i < count; ++i)
     are &= scales[i] >= 127 - kExponentMost && scales[i] <= 127 + kExponentMost;
   return are;
+}
+
+// y [kInputs, rows] <- the sums of a panel's tiles, lanes folded.
+template <int kInputs, int kTileInputs, int kTileRows>
+[[gnu::always_inline]] inline void FoldTiles(const float (*acc)[kTileInputs][kTileRows][16],
+                                             int64_t rows, float* y, int64_t y_stride) {
+  for (int64_t first = 0; first < rows; first += 16) {
+    const auto* tile = acc + first / kTileRows;
+    for (int m = 0; m < kInputs; ++m) {
+      __m512 v[16];
+#pragma GCC unroll 16
+      for (int r = 0; r < 16; ++r) v[r] = _mm512_load_ps(tile[r / kTileRows][m][r % kTileRows]);
+      Vec512::Store(y + m * y_stride + first, Vec512::Fold16(v), Smaller(16, rows - first));
+    }
+  }
 }
 
 // What the scales of a row of FP8 blocks add to the BF16 exponents of normal codes: the same for

@@ -5,6 +5,7 @@
 #include <arm_neon.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/cpu/tables.h"
 
@@ -54,6 +55,21 @@ static inline CodeBytes16 DecodeE4M3(uint8x16_t codes) {
                                vld1q_u8(kNeonTables.e4m3_high), magnitude);
   high = vorrq_u8(high, vceqq_u8(magnitude, vdupq_n_u8(0x7f)));  // NaN
   return {low, vbslq_u8(vdupq_n_u8(0x7f), high, codes)};
+}
+
+static inline float ScaleOf(uint8_t code) {
+  float scale;
+  std::memcpy(&scale, &kScaleTable.bits[code], sizeof(scale));
+  return scale;
+}
+
+// Lane scales of an FP4 stretch whose first scale is at `scale`; `groups` of them belong to the
+// row.
+static inline void LaneScales(const uint8_t* scale, int64_t groups, float* lanes) {
+  for (int64_t l = 0; l < 16; ++l) {
+    const int64_t group = l % 4 * 4 + l / 4;
+    lanes[l] = group < groups ? ScaleOf(scale[group]) : 0.0f;
+  }
 }
 
 // Rows become columns.

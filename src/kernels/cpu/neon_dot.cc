@@ -38,12 +38,6 @@ float32x4_t Odd(uint32x4_t pairs) {
   return vreinterpretq_f32_u32(vandq_u32(pairs, vdupq_n_u32(0xffff0000u)));
 }
 
-float ScaleOf(uint8_t code) {
-  float scale;
-  std::memcpy(&scale, &kScaleTable.bits[code], sizeof(scale));
-  return scale;
-}
-
 void PutPairs(uint16x8_t pairs, float (&to)[2][4]) {
   vst1q_f32(to[0], Even(vreinterpretq_u32_u16(pairs)));
   vst1q_f32(to[1], Odd(vreinterpretq_u32_u16(pairs)));
@@ -122,10 +116,7 @@ void DecodeToPanel(const DotTask& task, int64_t o, int64_t stretch, int64_t step
   } else {
     DecodeFp4(codes, r, panel);
     const int64_t groups = (inputs + tensor::kFp4Block - 1) / tensor::kFp4Block;
-    for (int64_t l = 0; l < 16; ++l) {
-      const int64_t group = l % 4 * 4 + l / 4;
-      panel.scales[r][l] = group < groups ? ScaleOf(row.scale[16 * stretch + group]) : 0.0f;
-    }
+    LaneScales(row.scale + 16 * stretch, groups, panel.scales[r]);
   }
 }
 

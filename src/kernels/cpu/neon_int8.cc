@@ -46,12 +46,7 @@ void Read(const WeightRow& row, int64_t b, int64_t cols, Stretch& stretch) {
     stretch.codes = stretch.copy;
   }
   const int64_t blocks = (inputs + tensor::kFp4Block - 1) / tensor::kFp4Block;
-  for (int64_t l = 0; l < 16; ++l) {
-    const int64_t block = Int8Partner(l);
-    uint32_t bits = 0;
-    if (block < blocks) bits = kScaleTable.bits[row.scale[16 * b + block]];
-    std::memcpy(&stretch.scales[l], &bits, sizeof(bits));
-  }
+  LaneScales(row.scale + 16 * b, blocks, stretch.scales);
 }
 
 // The eight steps of lanes 4 quarter .. 4 quarter + 3.

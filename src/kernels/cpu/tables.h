@@ -52,4 +52,16 @@ constexpr int DoubledE2M1(int code) {
   return code >= 8 ? -kMagnitude[code & 7] : kMagnitude[code];
 }
 
+// The same plus `offset`, so that none has a sign, as often as it takes to fill kSize bytes.
+template <int kSize>
+struct ShiftedE2M1 {
+  alignas(kSize) uint8_t codes[kSize];
+};
+template <int kSize>
+constexpr ShiftedE2M1<kSize> MakeShiftedE2M1(int offset) {
+  ShiftedE2M1<kSize> t{};
+  for (int i = 0; i < kSize; ++i) t.codes[i] = static_cast<uint8_t>(offset + DoubledE2M1(i & 15));
+  return t;
+}
+
 }  // namespace fathom::kernels::cpu
